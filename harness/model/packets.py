@@ -10,11 +10,10 @@ from enum import IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-UNDEFINED_NS = -(2**63)
-"""A time that is not known (the smallest 64-bit integer); never 0, which is a time."""
+from protocols import flags as wire
+from protocols.flags import UNDEFINED_NS, UNNUMBERED
 
-UNNUMBERED = -1
-"""The `seq` of a packet whose protocol has no sequence number, or whose own is switched off."""
+__all__ = ["PACKET_DTYPE", "SENT_DTYPE", "UNDEFINED_NS", "UNNUMBERED", "PacketArray", "PacketFlag"]
 
 PACKET_DTYPE = np.dtype(
     [
@@ -56,15 +55,15 @@ PacketArray = NDArray[np.void]
 class PacketFlag(IntFlag):
     """Bits of `flags` in PACKET_DTYPE."""
 
-    END = 1
+    END = wire.END
     """An end-of-stream probe: it carries the count, and is no part of the stream's numbering."""
-    CORRUPT = 2
+    CORRUPT = wire.CORRUPT
     """The payload fails its own check: counted as corrupt, and lost unless a good copy comes."""
     MISDELIVERED = 4
     """Came to a destination or over an interface that this receiver did not ask for; never part of a stream."""
-    DISCONTINUITY = 8
+    DISCONTINUITY = wire.DISCONTINUITY
     """The source itself announces a break in the numbering here."""
-    RETRANSMITTED = 16
+    RETRANSMITTED = wire.RETRANSMITTED
     """The source marks this copy as a retransmission."""
     TRUNCATED = 32
     """Shorter here than it was on the wire (snap length, small buffer)."""
