@@ -1,0 +1,70 @@
+"""Rows on their way to the disk: preallocated blocks, filled by one side, written and given back by the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.model import PacketArray
+
+
+class RowBuffer:
+    """Blocks of rows, at most `max_blocks` of them, the ones that are being written included.
+
+    Not thread-safe: its owner holds a lock around each call, and every call is short.
+
+    Attributes:
+      n_rows: rows that wait to be taken.
+    """
+
+    def __init__(self, dtype: np.dtype[np.void], block_rows: int, max_blocks: int) -> None:
+        self.n_rows = 0
+        self._dtype, self._block_rows, self._max_blocks = dtype, block_rows, max_blocks
+        self._free: list[PacketArray] = []
+        self._full: list[PacketArray] = []
+        self._block: PacketArray | None = None
+        self._used = 0
+        self._n_blocks = 0
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether rows should go to the disk soon, whatever the clock says."""
+        return 2 * self.n_rows >= self._block_rows * self._max_blocks
+
+    def append(self, rows: PacketArray) -> int:
+        """Copy rows in and return how many found room; fewer than given when the disk must catch up first."""
+        taken = 0
+        while taken < len(rows):
+            block = self._open_block()
+            if block is None:
+                break
+            n = min(self._block_rows - self._used, len(rows) - taken)
+            block[self._used : self._used + n] = rows[taken : taken + n]
+            self._used += n
+            taken += n
+        self.n_rows += taken
+        return taken
+
+    def take(self) -> list[PacketArray]:
+        """Return everything that waits, oldest first; the arrays stay valid until `give_back`."""
+        taken, self._full = self._full, []
+        if self._block is not None and self._used:
+            taken.append(self._block[: self._used])
+            self._block, self._used = None, 0
+        self.n_rows = 0
+        return taken
+
+    def give_back(self, taken: list[PacketArray]) -> None:
+        """Return blocks from `take` for reuse."""
+        self._free += [rows if rows.base is None else rows.base for rows in taken]
+
+    def _open_block(self) -> PacketArray | None:
+        """Return the block with room for a row, or None when there is none left."""
+        if self._block is not None and self._used == self._block_rows:
+            self._full.append(self._block)
+            self._block, self._used = None, 0
+        if self._block is None and self._free:
+            self._block = self._free.pop()
+        elif self._block is None and self._n_blocks < self._max_blocks:
+            self._block = np.empty(self._block_rows, self._dtype)
+            self._n_blocks += 1
+        return self._block
