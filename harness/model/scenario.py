@@ -1,0 +1,118 @@
+"""The scenario: hosts, streams, receivers, events and expectations of one run, as written in TOML.
+
+Quantities are strings with units; `scenario_text` reads and checks them, and what they mean at run time is decided in
+`harness.run`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Dropout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A window of total loss: from `at` after the stream's start, for `lasts`."""
+
+    at: str
+    lasts: str
+
+
+class Impair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The in-process impairment of a stream; ratios as "1%", `displacement` in packets."""
+
+    loss: str = "0%"
+    duplicate: str = "0%"
+    reorder: str = "0%"
+    corrupt: str = "0%"
+    displacement: int = 3
+    dropouts: list[Dropout] = []
+    seed: int | None = None
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine that takes part; so far only this one ("local")."""
+
+    name: str
+    kind: Literal["local"] = "local"
+
+
+class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stream of probes to send."""
+
+    group: str
+    interface: str | None = None
+    host: str | None = None
+    rate: str = "100pps"
+    schedule: str = "constant"
+    size: str = "200"
+    count: int | None = None
+    duration: str | None = None
+    start: str = "0s"
+    ttl: int = 1
+    dscp: int = 0
+    stream: int | None = None
+    loop: bool = True
+    pattern: bool = False
+    offload: bool = False
+    impair: Impair | None = None
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A receiver: what it joins, where, and for how long."""
+
+    groups: list[str]
+    name: str = ""
+    interface: str | None = None
+    host: str | None = None
+    source: str | None = None
+    protocol: str = "probe"
+    buffer: str | None = None
+    start: str = "0s"
+    offload: bool = False
+
+
+class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something done at a time after the start of the run; `receiver` names whom it concerns ("" = all)."""
+
+    at: str
+    action: Literal["join", "leave", "reopen", "note"]
+    receiver: str = ""
+    group: str | None = None
+    text: str = ""
+
+
+class Expect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits that decide the exit code; None = not checked. Each holds for every stream."""
+
+    max_loss: str | None = None
+    max_dropout: str | None = None
+    max_reordered: str | None = None
+    max_duplicates: int | None = None
+    min_received: int | None = None
+    windows: int | None = None
+    streams: int | None = None
+    verdict: str | None = None
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One run, whole.
+
+    Attributes:
+      duration: when the run ends at the latest; None: when every stream has been sent and has had `linger` to arrive.
+      timeout: how long receivers wait for a first packet before the run gives up; None waits for ever.
+      linger: how long receivers stay after the last stream has ended.
+      seed: of everything random that has no seed of its own.
+    """
+
+    name: str = "scenario"
+    description: str = ""
+    duration: str | None = None
+    timeout: str | None = None
+    linger: str = "500ms"
+    seed: int = 1
+    host: list[Host] = []
+    stream: list[Stream] = []
+    receiver: list[Receiver] = []
+    event: list[TimedEvent] = []
+    expect: Expect = Expect()

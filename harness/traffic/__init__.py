@@ -1,0 +1,27 @@
+"""Sans-I/O: when packets are due, what goes into them, and what arrived; the caller passes the clock and the bytes.
+
+`schedules` due times, `schedule_text` their spelling, `sender` one stream's state machine, `impairment` a fault of
+known ground truth, `receiver` datagrams to packet records, `registry` the streams found so far.
+"""
+
+from harness.traffic.impairment import Impairment, ImpairmentSpec, Truth
+from harness.traffic.receiver import Demultiplexer
+from harness.traffic.registry import StreamRegistry
+from harness.traffic.schedule_text import parse_schedule
+from harness.traffic.schedules import Schedule
+from harness.traffic.sender import END_COPIES, END_SPACING_NS, Probes, StreamSender, check_size
+
+__all__ = [
+    "END_COPIES",
+    "END_SPACING_NS",
+    "Demultiplexer",
+    "Impairment",
+    "ImpairmentSpec",
+    "Probes",
+    "Schedule",
+    "StreamRegistry",
+    "StreamSender",
+    "Truth",
+    "check_size",
+    "parse_schedule",
+]

@@ -1,0 +1,185 @@
+"""Received datagrams -> packet records: decode, tell streams apart, count what is no packet of the protocol.
+
+One batch at a time, as arrays. The usual batch is one stream: then telling streams apart is one comparison of arrays.
+Nothing that the network sends raises here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.model import (
+    FLOW_BYTES,
+    PACKET_DTYPE,
+    Datagrams,
+    PacketArray,
+    PacketFlag,
+    address_text,
+)
+from harness.traffic.registry import StreamRegistry
+from protocols.decoded import Decoded
+from protocols.schema import Protocol
+
+TOO_MANY = "too many streams"
+CORRUPT_UNKNOWN = "corrupt, of no known stream"
+NO_STREAM = -1
+
+
+class Demultiplexer:
+    """Turns the datagrams of one receiver into packet records of numbered streams.
+
+    Args:
+      protocol: how payloads are decoded.
+      registry: numbers the streams; shared by all receivers of a run.
+      receiver: the receiver's name.
+      interfaces: interface names by index, for the stream's entry.
+
+    Attributes:
+      rejected: datagrams that are no packet of the protocol, by reason.
+      misdelivered: datagrams that came to where this receiver did not ask for them; they are counted, not recorded.
+      misdelivered_flows: "source > destination" of the first few of them, with counts.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        registry: StreamRegistry,
+        receiver: str = "",
+        interfaces: dict[int, str] | None = None,
+    ) -> None:
+        self.protocol, self.registry, self.receiver = protocol, registry, receiver
+        self.interfaces = interfaces or {}
+        self.rejected: Counter[str] = Counter()
+        self.misdelivered = 0
+        self.misdelivered_flows: Counter[str] = Counter()
+        self._numbers: dict[bytes, int] = {}
+        self._last_of_flow: dict[bytes, int] = {}
+
+    def receive(self, datagrams: Datagrams) -> PacketArray:
+        """Return the records of a batch, shape (m,), PACKET_DTYPE, in order of arrival; empty when none was valid."""
+        datagrams = self._without_misdelivered(datagrams)
+        meta = datagrams.meta
+        if not len(meta):
+            return np.empty(0, dtype=PACKET_DTYPE)
+        decoded = self.protocol.decode(datagrams.data, datagrams.kept, meta["size"].astype(np.int64))
+        for code, n in enumerate(np.bincount(decoded.reject).tolist()):
+            if code and n:
+                self.rejected[self.protocol.reject_reasons[code]] += n
+        row = decoded.row
+        if not len(row):
+            return np.empty(0, dtype=PACKET_DTYPE)
+        records = np.zeros(len(row), dtype=PACKET_DTYPE)
+        records["seq"], records["tx_ns"] = decoded.seq, decoded.tx
+        records["rx_ns"], records["ttl"] = meta["rx_ns"][row], meta["ttl"][row]
+        records["size"] = np.minimum(meta["size"][row], 0xFFFF)
+        records["flags"] = decoded.flags | meta["flags"][row]
+        number = self._stream_numbers(decoded, meta)
+        records["stream"] = np.maximum(number, 0)
+        self._note_ends(decoded, records, number)
+        is_known = number != NO_STREAM
+        return records if is_known.all() else records[is_known]
+
+    def _without_misdelivered(self, datagrams: Datagrams) -> Datagrams:
+        is_stray = (datagrams.meta["flags"] & PacketFlag.MISDELIVERED) != 0
+        n_stray = int(np.count_nonzero(is_stray))
+        if not n_stray:
+            return datagrams
+        self.misdelivered += n_stray
+        strays = datagrams.meta[is_stray]
+        for stray in np.unique(strays[["source", "destination", "destination_port"]])[:20]:
+            name = (
+                f"{address_text(stray['source'].tobytes())} > "
+                f"{address_text(stray['destination'].tobytes())}:{stray['destination_port']}"
+            )
+            if name in self.misdelivered_flows or len(self.misdelivered_flows) < 20:
+                self.misdelivered_flows[name] += 1
+        keep = ~is_stray
+        return Datagrams(datagrams.data[keep], datagrams.kept[keep], datagrams.meta[keep])
+
+    def _stream_numbers(self, decoded: Decoded, meta: PacketArray) -> NDArray[np.int64]:
+        """Return the stream number of each record, NO_STREAM where it has none."""
+        flows = np.ascontiguousarray(meta).view(np.uint8).reshape(len(meta), -1)[decoded.row, :FLOW_BYTES]
+        is_untrusted = ~decoded.is_keyed
+        keys = np.concatenate([flows, decoded.key], axis=1) if decoded.key.shape[1] else flows
+        if is_untrusted.any():
+            # a damaged header cannot say whose it is: count it with the last stream heard on the same flow
+            number = np.full(len(keys), NO_STREAM, dtype=np.int64)
+            trusted = np.flatnonzero(~is_untrusted)
+            number[trusted] = self._numbers_of(keys[trusted], decoded, meta, trusted)
+            for place in np.flatnonzero(is_untrusted).tolist():
+                number[place] = self._last_of_flow.get(flows[place].tobytes(), NO_STREAM)
+            self.rejected[CORRUPT_UNKNOWN] += int(np.count_nonzero(is_untrusted & (number == NO_STREAM)))
+            self.rejected += Counter()  # drops the zero
+            return number
+        return self._numbers_of(keys, decoded, meta, np.arange(len(keys)))
+
+    def _numbers_of(
+        self, keys: NDArray[np.uint8], decoded: Decoded, meta: PacketArray, places: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the stream numbers of records with trusted keys; `places` are their rows in `decoded`."""
+        if not len(keys):
+            return np.empty(0, dtype=np.int64)
+        if (keys == keys[0]).all():
+            return np.full(len(keys), self._number_of(keys[0].tobytes(), decoded, meta, int(places[0]), len(keys)))
+        as_items = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
+        unique, first, inverse, n_each = np.unique(as_items, return_index=True, return_inverse=True, return_counts=True)
+        by_unique = np.empty(len(unique), dtype=np.int64)
+        for place in np.argsort(first).tolist():  # numbered in the order of arrival
+            at = int(places[first[place]])
+            by_unique[place] = self._number_of(unique[place].tobytes(), decoded, meta, at, int(n_each[place]))
+        return by_unique[inverse]
+
+    def _number_of(self, key: bytes, decoded: Decoded, meta: PacketArray, place: int, n_packets: int) -> int:
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._add(decoded, meta[decoded.row[place]], place)
+            if number == NO_STREAM:
+                self.rejected[TOO_MANY] += n_packets
+                return NO_STREAM
+            self._numbers[key] = number
+        self._last_of_flow[key[:FLOW_BYTES]] = number
+        return number
+
+    def _add(self, decoded: Decoded, meta: np.void, place: int) -> int:
+        """Register the stream of one record; return its number."""
+        protocol = self.protocol
+        interval_ns = _at(decoded.interval_ns, place)
+        info = self.registry.add(
+            receiver=self.receiver,
+            source=_endpoint(meta["source"], meta["source_port"]),
+            group=_endpoint(meta["destination"], meta["destination_port"]),
+            interface=self.interfaces.get(int(meta["ifindex"])),
+            protocol=protocol.name,
+            stream_id=_at(decoded.stream_id, place),
+            epoch=_at(decoded.epoch, place),
+            key=decoded.key_text(place),
+            sequence_bits=protocol.sequence_bits,
+            sequence_first=protocol.sequence_first,
+            sequence_modulus=protocol.sequence_modulus,
+            clock_rate=protocol.clock_rate,
+            clock_bits=protocol.clock_bits,
+            first_due_ns=_at(decoded.schedule_start_ns, place),
+            interval_ns=protocol.interval_ns if interval_ns is None else interval_ns,
+        )
+        return NO_STREAM if info is None else info.number
+
+    def _note_ends(self, decoded: Decoded, records: PacketArray, number: NDArray[np.int64]) -> None:
+        is_end = ((records["flags"] & PacketFlag.END) != 0) & (number != NO_STREAM)
+        if not is_end.any() or decoded.count is None:
+            return
+        for place in np.flatnonzero(is_end).tolist():
+            self.registry.end(int(number[place]), int(decoded.count[place]))
+
+
+def _at(column: NDArray[np.int64] | None, place: int) -> int | None:
+    return None if column is None else int(column[place])
+
+
+def _endpoint(address: NDArray[np.uint8], port: int) -> str:
+    text = address_text(address.tobytes())
+    if not text:
+        return ""
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"

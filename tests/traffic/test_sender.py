@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from harness.errors import UsageError
+from harness.model import UNDEFINED_NS, parse_endpoint
+from harness.traffic.schedules import Constant, Frames, Schedule
+from harness.traffic.sender import CATCH_UP_PERIOD_NS, StreamSender
+from protocols.probe import SCHEMA
+
+MS = 1_000_000
+START = 10**18
+
+
+def make_sender(schedule: Schedule | None = None, **changes: object) -> StreamSender:
+    settings: dict[str, object] = {
+        "number": 0,
+        "stream_id": 7,
+        "epoch": 99,
+        "group": parse_endpoint("239.1.2.3:5000"),
+        "schedule": schedule or Constant(MS),
+        "size": 100,
+        "start_ns": START,
+        "count": 50,
+    }
+    return StreamSender(**(settings | changes))  # type: ignore[arg-type] # a table of settings for tests
+
+
+def test_nothing_leaves_before_it_is_due() -> None:
+    sender = make_sender()
+    assert len(sender.take(START - 1)) == 0
+    assert sender.next_due_ns == START
+    assert sender.take(START).seq.tolist() == [0]
+    assert sender.next_due_ns == START + MS
+
+
+def test_probe_on_the_wire_carries_the_schedule() -> None:
+    probes = make_sender().take(START + 2 * MS)
+    parsed = [SCHEMA.parse(row.tobytes()) for row in probes.data]
+    assert [probe.sequence for probe in parsed] == [0, 1, 2]
+    for probe in parsed:
+        assert (probe.stream_id, probe.epoch, probe.interval_ns) == (7, 99, MS)
+        assert (probe.schedule_start_ns, probe.sent_ns) == (START, START + 2 * MS)
+        assert not probe.flags.end
+
+
+def test_stall_keeps_the_schedule_and_catches_up_at_twice_the_rate() -> None:
+    sender = make_sender(Constant(100_000), count=10_000)  # 10 kpps
+    sender.take(START)
+    now, due, tx = START + 100 * MS, [], []  # a stall of 1000 packets
+    for _ in range(200):
+        probes = sender.take(now)
+        due += probes.due_ns.tolist()
+        tx += [now] * len(probes)
+        now += CATCH_UP_PERIOD_NS
+    assert due == [START + k * 100_000 for k in range(1, len(due) + 1)]
+    lateness = np.array(tx) - np.array(due)
+    assert lateness.max() < 100 * MS
+    assert lateness[-1] < 2 * MS
+    per_period = np.unique(np.array(tx), return_counts=True)[1]
+    assert per_period.max() <= 32
+    assert per_period[:5].tolist() == [32] * 5
+
+
+def test_stream_ends_by_count_or_by_duration_whichever_comes_first() -> None:
+    for changes, expected in (
+        ({"count": 5}, 5),
+        ({"count": None, "duration_ns": 3 * MS}, 3),
+        ({"count": 5, "duration_ns": 3 * MS}, 3),
+        ({"count": 2, "duration_ns": 30 * MS}, 2),
+        ({"count": 9000}, 9000),
+    ):
+        sender, n = make_sender(**changes), 0
+        for _ in range(1000):
+            n += len(sender.take(START + 10**11))
+            if sender.next_due_ns is None:
+                break
+            sender._catch_up_from_ns = -(2**62)
+        assert (n, sender.next_due_ns) == (expected, None)
+
+
+def test_ending_early_sends_what_was_due_and_nothing_later() -> None:
+    sender = make_sender()
+    sender.take(START + 3 * MS)
+    sender.end(START + 5 * MS)
+    assert sender.take(START + 60 * MS).seq.tolist() == [4]
+    assert sender.next_due_ns is None
+
+
+def test_end_probe_carries_the_count() -> None:
+    sender = make_sender()
+    sender.take(START + 9 * MS)
+    probe = SCHEMA.parse(sender.end_probe(START + 20 * MS)[0].tobytes())
+    assert probe.flags.end
+    assert (probe.count, probe.sequence, probe.stream_id) == (10, 10, 7)
+
+
+def test_refused_probe_is_logged_with_its_errno_and_no_sending_time() -> None:
+    sender = make_sender()
+    probes = sender.take(START + 2 * MS)
+    rows = sender.log(probes, START + 3 * MS, np.array([0, 113, 0], dtype=np.uint16))
+    assert rows["errno"].tolist() == [0, 113, 0]
+    assert rows["tx_ns"].tolist() == [START + 3 * MS, UNDEFINED_NS, START + 3 * MS]
+    assert rows["due_ns"].tolist() == [START, START + MS, START + 2 * MS]
+
+
+def test_whole_frame_leaves_at_once() -> None:
+    sender = make_sender(Frames(20, 20 * MS))
+    assert len(sender.take(START)) == 20
+    assert len(sender.take(START + MS)) == 0
+
+
+@pytest.mark.parametrize("size", [0, 63, 65508])
+def test_size_that_no_probe_can_have_is_refused(size: int) -> None:
+    with pytest.raises(UsageError, match="64 to 65507"):
+        make_sender(size=size)
