@@ -1,11 +1,12 @@
 """The nouns: frozen values that every other package speaks in. No I/O, no clock, no arithmetic beyond their own.
 
-`endpoint` where packets go, `datagrams` a batch as read, `packets` the records on disk, `stream` what a number stands
-for, `manifest` what a run was, `summary` what an analysis found.
+`endpoint` where packets go, `interface` what they go through, `datagrams` a batch as read, `packets` the records on
+disk, `stream` what a number stands for, `manifest` what a run was, `summary` what an analysis found.
 """
 
 from harness.model.datagrams import DATAGRAM_DTYPE, FLOW_BYTES, Datagrams, address_bytes, address_text
 from harness.model.endpoint import Endpoint, IPAddress, Membership, parse_address, parse_endpoint
+from harness.model.interface import AddressScope, Interface, InterfaceAddress
 from harness.model.manifest import Clocks, Counters, End, Manifest, ReceiverInfo, SenderInfo
 from harness.model.packets import PACKET_DTYPE, SENT_DTYPE, UNDEFINED_NS, UNNUMBERED, PacketArray, PacketFlag
 from harness.model.stream import StreamInfo
@@ -34,6 +35,7 @@ __all__ = [
     "SENT_DTYPE",
     "UNDEFINED_NS",
     "UNNUMBERED",
+    "AddressScope",
     "Attribution",
     "Clocks",
     "Counters",
@@ -43,6 +45,8 @@ __all__ = [
     "Endpoint",
     "Event",
     "IPAddress",
+    "Interface",
+    "InterfaceAddress",
     "Limit",
     "Manifest",
     "Mark",

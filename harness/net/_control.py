@@ -1,0 +1,146 @@
+"""Control messages of a whole batch, parsed as columns of one array.
+
+A socket's control messages stand at the same offsets in nearly every datagram: the layout is set by the options that
+are switched on. So a layout is learned once by walking one row, every further row is compared with it (lengths,
+levels and types, a few integers a row), and the values are cut out for all matching rows at once. A row that differs,
+the first after a drop (SO_RXQ_OVFL appears) or a run of segments (UDP_GRO), is walked and teaches another layout.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.net._libc import CMSG_HEADER_BYTES, WORD_BYTES
+from harness.net._linux import (
+    IP_PKTINFO,
+    IP_TTL,
+    IPPROTO_IP,
+    IPPROTO_IPV6,
+    IPV6_HOPLIMIT,
+    IPV6_PKTINFO,
+    SO_RXQ_OVFL,
+    SO_TIMESTAMPNS,
+    SOL_SOCKET,
+    SOL_UDP,
+    UDP_GRO,
+)
+
+CONTROL_BYTES = 192
+"""Room for every message that is ever asked for: 144 bytes with IPv6 on a 64-bit machine."""
+
+_KNOWN_LAYOUTS = 8
+_HEADER = struct.Struct("=QII" if WORD_BYTES == 8 else "=III")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the messages of one kind of row stand.
+
+    Attributes:
+      length: bytes of control messages in such a row.
+      columns: indexes of the 32-bit words that make up the headers.
+      expected: what stands in them.
+      offsets: where the data of a (level, type) begins.
+    """
+
+    length: int
+    columns: NDArray[np.intp]
+    expected: NDArray[np.uint32]
+    offsets: dict[tuple[int, int], int]
+
+
+def walk(row: bytes) -> Layout:
+    """Return the layout of one row by going from header to header; what is cut off or malformed ends the walk."""
+    columns: list[int] = []
+    offsets: dict[tuple[int, int], int] = {}
+    position = 0
+    while position + CMSG_HEADER_BYTES <= len(row):
+        length, level, kind = _HEADER.unpack_from(row, position)
+        if length < CMSG_HEADER_BYTES or position + length > len(row):
+            break
+        columns += range(position // 4, (position + CMSG_HEADER_BYTES) // 4)
+        offsets[level, kind] = position + CMSG_HEADER_BYTES
+        position += (length + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
+    words = np.frombuffer(row[: len(row) // 4 * 4], np.uint32)
+    index = np.array(columns, np.intp)
+    return Layout(len(row), index, words[index], offsets)
+
+
+class ControlParser:
+    """Fills arrays with what the control messages of a batch say.
+
+    Args:
+      control: the rows that the kernel writes to, shape (capacity, CONTROL_BYTES), uint8.
+    """
+
+    def __init__(self, control: NDArray[np.uint8]) -> None:
+        self._control = control
+        self._words = control.view(np.uint32)
+        self._layouts: list[Layout] = []
+        capacity = len(control)
+        self.destination = np.zeros((capacity, 16), np.uint8)
+        self.ifindex = np.zeros(capacity, np.uint32)
+        self.ttl = np.zeros(capacity, np.uint8)
+        self.rx_ns = np.zeros(capacity, np.int64)
+        self.has_stamp = np.zeros(capacity, np.bool_)
+        self.segment = np.zeros(capacity, np.int32)
+        self.last_drops: int | None = None
+
+    def parse(self, lengths: NDArray[np.uintp]) -> None:
+        """Fill the first n entries of the arrays.
+
+        Args:
+          lengths: bytes of control messages of each row, shape (n,); 0 where there are none.
+        """
+        n_rows = len(lengths)
+        for column in (self.destination, self.ifindex, self.ttl, self.has_stamp, self.segment):
+            column[:n_rows] = 0
+        is_open = lengths > 0
+        for layout in list(self._layouts):
+            if not is_open.any():
+                return
+            is_open &= ~self._apply(layout, lengths, is_open)
+        for _ in range(n_rows):
+            row = int(is_open.argmax())
+            if not is_open[row]:
+                return
+            layout = walk(self._control[row, : int(lengths[row])].tobytes())
+            self._layouts = [layout, *self._layouts][:_KNOWN_LAYOUTS]
+            is_open &= ~self._apply(layout, lengths, is_open)
+
+    def _apply(self, layout: Layout, lengths: NDArray[np.uintp], is_open: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Read the rows of this layout among those still open; return which they were."""
+        n_rows = len(lengths)
+        is_mine: NDArray[np.bool_] = is_open & (lengths == layout.length)
+        is_mine &= np.all(self._words[:n_rows, layout.columns] == layout.expected, axis=1)
+        rows: slice | NDArray[np.intp] = slice(0, n_rows)
+        if not is_mine.all():
+            rows = np.flatnonzero(is_mine)
+            if not len(rows):
+                return is_mine
+        for key, offset in layout.offsets.items():
+            self._take(key, offset, rows)
+        return is_mine
+
+    def _take(self, key: tuple[int, int], offset: int, rows: slice | NDArray[np.intp]) -> None:
+        if key == (IPPROTO_IP, IP_PKTINFO):
+            self.ifindex[rows] = self._words[rows, offset // 4]
+            self.destination[rows, 10:12] = 0xFF
+            self.destination[rows, 12:] = self._control[rows, offset + 8 : offset + 12]
+        elif key == (IPPROTO_IPV6, IPV6_PKTINFO):
+            self.destination[rows] = self._control[rows, offset : offset + 16]
+            self.ifindex[rows] = self._words[rows, offset // 4 + 4]
+        elif key in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)):
+            self.ttl[rows] = self._words[rows, offset // 4]
+        elif key == (SOL_SOCKET, SO_TIMESTAMPNS):
+            stamp = np.ascontiguousarray(self._control[rows, offset : offset + 16]).view(np.int64)
+            self.rx_ns[rows] = stamp[:, 0] * 1_000_000_000 + stamp[:, 1]
+            self.has_stamp[rows] = True
+        elif key == (SOL_SOCKET, SO_RXQ_OVFL):
+            self.last_drops = int(self._words[rows, offset // 4][-1])
+        elif key == (SOL_UDP, UDP_GRO):
+            self.segment[rows] = self._words[rows, offset // 4].view(np.int32)

@@ -1,0 +1,174 @@
+"""macOS's way with UDP sockets; the numbers are those of its own headers, which Python 3.11 does not export."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Literal
+
+from harness.model.endpoint import Endpoint, IPAddress, Membership
+from harness.net import _options
+from harness.net._options import Ancillary, Cmsg, set_option
+
+SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
+AF_INET, AF_INET6 = 2, 30
+SO_REUSEADDR = 0x4
+SO_REUSEPORT = 0x200
+SO_TIMESTAMP = 0x400
+SCM_TIMESTAMP = 2
+SO_SNDBUF = 0x1001
+SO_RCVBUF = 0x1002
+IP_RECVTTL = 24
+IP_BOUND_IF = 25
+IP_PKTINFO = 26
+IP_MULTICAST_IFINDEX = 66
+MCAST_JOIN_GROUP = 80
+MCAST_LEAVE_GROUP = 81
+MCAST_JOIN_SOURCE_GROUP = 82
+MCAST_LEAVE_SOURCE_GROUP = 83
+IPV6_MULTICAST_IF = 9
+IPV6_RECVHOPLIMIT = 37
+IPV6_PKTINFO = 46
+IPV6_HOPLIMIT = 47
+IPV6_RECVPKTINFO = 61
+IPV6_BOUND_IF = 125
+
+_JOINS_PER_SOCKET = 512
+"""The kernel allows 4095; fewer keep one full buffer from hurting them all."""
+_SMALLEST_BUFFER = 4096
+
+
+class DarwinPlatform:
+    """macOS; see `Platform` for what each method promises."""
+
+    name = "darwin"
+    has_batch = False
+
+    def bind_host(self, address: IPAddress) -> IPAddress | None:
+        """Bind to anything but the limited broadcast address, which no interface has."""
+        return None if str(address) == "255.255.255.255" else address
+
+    def share_port(self, sock: socket.socket) -> None:
+        """Set SO_REUSEPORT: every process that shares the port must have set it."""
+        set_option(sock, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
+        set_option(sock, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+
+    def isolate(self, sock: socket.socket, version: int) -> None:
+        """Do nothing: the kernel looks only at this socket's own memberships."""
+
+    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+        """Ask for everything; only the time stamp, in microseconds here, may be missing."""
+        if version == 4:
+            set_option(sock, IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO")
+            set_option(sock, IPPROTO_IP, IP_RECVTTL, 1, "IP_RECVTTL")
+        else:
+            set_option(sock, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO")
+            set_option(sock, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT")
+        try:
+            sock.setsockopt(SOL_SOCKET, SO_TIMESTAMP, 1)
+        except OSError:
+            return "user"
+        return "kernel"
+
+    def read_one(
+        self, sock: socket.socket, row: memoryview, overflow: memoryview
+    ) -> tuple[int, Sequence[Cmsg], tuple[str, int]]:
+        """Scatter into the row and what lies beyond it: a MSG_TRUNC that tells the true length is unknown here."""
+        size, messages, _, source = sock.recvmsg_into([row, overflow], 256)
+        return size, messages, source[:2]
+
+    def decode(self, messages: Sequence[Cmsg]) -> Ancillary:
+        """Read the messages that `request_ancillary` asked for."""
+        found = Ancillary()
+        for level, kind, data in messages:
+            if (level, kind) == (IPPROTO_IP, IP_PKTINFO):
+                found.ifindex, found.destination = _options.decode_pktinfo4(data)
+            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
+                found.ifindex, found.destination = _options.decode_pktinfo6(data)
+            elif (level, kind) == (IPPROTO_IP, IP_RECVTTL):
+                found.ttl = data[0]
+            elif (level, kind) == (IPPROTO_IPV6, IPV6_HOPLIMIT):
+                found.ttl = struct.unpack("=i", data[:4])[0]
+            elif (level, kind) == (SOL_SOCKET, SCM_TIMESTAMP):
+                seconds, microseconds = struct.unpack("=qi", data[:12])
+                found.rx_ns = seconds * 1_000_000_000 + microseconds * 1_000
+        return found
+
+    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Join by the options that serve IPv4 and IPv6, any source and one source alike."""
+        self._change(sock, membership, index, "join", MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
+
+    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Leave what `join` joined."""
+        self._change(sock, membership, index, "leave", MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP)
+
+    def _change(
+        self, sock: socket.socket, membership: Membership, index: int, action: str, any_source: int, one_source: int
+    ) -> None:
+        group, source = membership.group.address, membership.source
+        hint = "a socket holds 4095 memberships; use more sockets"
+        level = IPPROTO_IP if group.version == 4 else IPPROTO_IPV6
+        addresses = [_sockaddr(group)] + ([_sockaddr(source)] if source else [])
+        request = _options.group_request(index, addresses, is_packed=True)
+        try:
+            if group.version == 6 and index == 0:  # the kernel would take its first interface, whichever that is
+                raise OSError(errno.ENODEV, "IPv6 needs the interface")
+            sock.setsockopt(level, one_source if source else any_source, request)
+        except OSError as exc:
+            raise _options.membership_error(action, membership, exc, hint) from exc
+
+    def joins_per_socket(self, version: int) -> int:  # noqa: ARG002 (one method set on every system)
+        """Return a number well below the kernel's."""
+        return _JOINS_PER_SOCKET
+
+    def pin(self, sock: socket.socket, destination: Endpoint, index: int) -> None:
+        """Pin by index throughout; an address would tie the socket to one that DHCP may change."""
+        level, option, name = {
+            (True, 4): (IPPROTO_IP, IP_MULTICAST_IFINDEX, "IP_MULTICAST_IFINDEX"),
+            (True, 6): (IPPROTO_IPV6, IPV6_MULTICAST_IF, "IPV6_MULTICAST_IF"),
+            (False, 4): (IPPROTO_IP, IP_BOUND_IF, "IP_BOUND_IF"),
+            (False, 6): (IPPROTO_IPV6, IPV6_BOUND_IF, "IPV6_BOUND_IF"),
+        }[destination.is_multicast, destination.version]
+        set_option(sock, level, option, index, name, f"index {index}")
+
+    def report_errors(self, sock: socket.socket, destination: Endpoint) -> None:
+        """Do nothing: a full queue is always reported, as ENOBUFS."""
+
+    def clear_errors(self, sock: socket.socket) -> None:
+        """Do nothing: there is no error queue."""
+
+    def set_receive_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Halve the wish until it fits: above kern.ipc.maxsockbuf the kernel refuses rather than cuts."""
+        _set_buffer(sock, SO_RCVBUF, n_bytes, "SO_RCVBUF")
+
+    def set_send_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Halve the wish until it fits, as for receiving."""
+        _set_buffer(sock, SO_SNDBUF, n_bytes, "SO_SNDBUF")
+
+    def buffer_note(self, asked: int, granted: int) -> str:
+        """Compare with the wish itself, which is what reads back."""
+        if granted >= asked:
+            return ""
+        return f"receive buffer of {asked} B asked, {granted} B granted; raise kern.ipc.maxsockbuf (8 MiB by default)"
+
+    def drops(self, sock: socket.socket) -> int | None:
+        """Return None: only a count over the whole host exists ("dropped due to full socket buffers")."""
+
+
+def _sockaddr(address: IPAddress) -> bytes:
+    return _options.sockaddr(address, AF_INET if address.version == 4 else AF_INET6, has_length=True)
+
+
+def _set_buffer(sock: socket.socket, option: int, n_bytes: int, name: str) -> None:
+    size = n_bytes
+    while size > _SMALLEST_BUFFER:
+        try:
+            sock.setsockopt(SOL_SOCKET, option, size)
+            return
+        except OSError as exc:
+            if exc.errno != errno.ENOBUFS:
+                break
+            size //= 2
+    set_option(sock, SOL_SOCKET, option, size, name)

@@ -1,0 +1,47 @@
+"""The C library's calls that Python does not offer, and the layout of their structures (Linux)."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+
+import numpy as np
+
+IOVEC = np.dtype([("base", np.uintp), ("length", np.uintp)], align=True)
+MSGHDR = np.dtype(
+    [
+        ("name", np.uintp),
+        ("name_length", np.uint32),
+        ("iov", np.uintp),
+        ("iov_length", np.uintp),
+        ("control", np.uintp),
+        ("control_length", np.uintp),
+        ("flags", np.int32),
+    ],
+    align=True,
+)
+MMSGHDR = np.dtype([("header", MSGHDR), ("length", np.uint32)], align=True)
+"""`struct mmsghdr`: 64 bytes on a 64-bit machine, 32 on a 32-bit one."""
+
+WORD_BYTES = ctypes.sizeof(ctypes.c_size_t)
+CMSG_HEADER_BYTES = WORD_BYTES + 8
+"""`struct cmsghdr`: length (one word), level, type; data follow at once, the next header at a word's boundary."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+_recvmmsg, _sendmmsg = _libc.recvmmsg, _libc.sendmmsg
+_recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
+_sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
+
+
+def recvmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, int]:
+    """Receive into `n_headers` mmsghdr at the address `headers`; return (messages read, 0) or (-1, errno)."""
+    n_read = int(_recvmmsg(fd, headers, n_headers, flags, None))
+    return (n_read, 0) if n_read >= 0 else (-1, ctypes.get_errno() or errno.EIO)
+
+
+def sendmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, int]:
+    """Send `n_headers` mmsghdr at the address `headers`; return (messages sent, 0) or (-1, errno) for the first."""
+    n_sent = int(_sendmmsg(fd, headers, n_headers, flags))
+    return (n_sent, 0) if n_sent >= 0 else (-1, ctypes.get_errno() or errno.EIO)

@@ -1,0 +1,219 @@
+"""Linux's way with UDP sockets."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from harness.model.endpoint import Endpoint, IPAddress, Membership
+from harness.net import _options
+from harness.net._options import Ancillary, Cmsg, set_option
+
+IP_TTL = 2
+IP_PKTINFO = 8
+IP_RECVERR = 11
+IP_RECVTTL = 12
+IP_MULTICAST_IF = 32
+MCAST_JOIN_GROUP = 42
+MCAST_LEAVE_GROUP = 45
+MCAST_JOIN_SOURCE_GROUP = 46
+MCAST_LEAVE_SOURCE_GROUP = 47
+IP_MULTICAST_ALL = 49
+IP_UNICAST_IF = 50
+IPV6_MULTICAST_IF = 17
+IPV6_RECVERR = 25
+IPV6_MULTICAST_ALL = 29
+IPV6_RECVPKTINFO = 49
+IPV6_PKTINFO = 50
+IPV6_RECVHOPLIMIT = 51
+IPV6_HOPLIMIT = 52
+IPV6_UNICAST_IF = 76
+SO_RCVBUF = 8
+SO_SNDBUF = 7
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+SO_TIMESTAMPNS = 35 if ctypes.sizeof(ctypes.c_long) == 8 else 64
+"""The variant whose two fields are 64 bits wide."""
+SO_RXQ_OVFL = 40
+SO_MEMINFO = 55
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+MSG_ERRQUEUE = 0x2000
+AF_INET, AF_INET6 = 2, 10
+SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 1, 0, 41
+
+_MEMBERSHIPS = Path("/proc/sys/net/ipv4/igmp_max_memberships")
+_MAX_SOURCES = Path("/proc/sys/net/ipv4/igmp_max_msf")
+_RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+_V6_JOINS_PER_SOCKET = 100
+"""IPv6 has no count; the socket's option memory (net.core.optmem_max, 20 KiB at least) holds this many."""
+
+
+class LinuxPlatform:
+    """Linux; see `Platform` for what each method promises."""
+
+    name = "linux"
+    has_batch = True
+
+    def bind_host(self, address: IPAddress) -> IPAddress | None:
+        """Bind to anything: unicast, group or broadcast address."""
+        return address
+
+    def share_port(self, sock: socket.socket) -> None:
+        """Set both options: another program may have set only one of them."""
+        set_option(sock, SOL_SOCKET, socket.SO_REUSEADDR, 1, "SO_REUSEADDR")
+        set_option(sock, SOL_SOCKET, socket.SO_REUSEPORT, 1, "SO_REUSEPORT")
+
+    def isolate(self, sock: socket.socket, version: int) -> None:
+        """Switch off the default by which a wildcard socket hears what any process joined."""
+        if version == 4:
+            set_option(sock, IPPROTO_IP, IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL")
+        else:
+            set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
+
+    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+        """Ask for everything; only the time stamp may be missing."""
+        if version == 4:
+            set_option(sock, IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO")
+            set_option(sock, IPPROTO_IP, IP_RECVTTL, 1, "IP_RECVTTL")
+        else:
+            set_option(sock, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO")
+            set_option(sock, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT")
+        set_option(sock, SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL")
+        try:
+            sock.setsockopt(SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        except OSError:
+            return "user"
+        return "kernel"
+
+    def read_one(
+        self, sock: socket.socket, row: memoryview, overflow: memoryview
+    ) -> tuple[int, Sequence[Cmsg], tuple[str, int]]:
+        """Scatter into the row and what lies beyond it, so that the size read is the true one."""
+        size, messages, _, source = sock.recvmsg_into([row, overflow], 256)
+        return size, messages, source[:2]
+
+    def decode(self, messages: Sequence[Cmsg]) -> Ancillary:
+        """Read the messages that `request_ancillary` asked for."""
+        found = Ancillary()
+        for level, kind, data in messages:
+            if (level, kind) == (IPPROTO_IP, IP_PKTINFO):
+                found.ifindex, found.destination = _options.decode_pktinfo4(data)
+            elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO):
+                found.ifindex, found.destination = _options.decode_pktinfo6(data)
+            elif (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)):
+                found.ttl = struct.unpack("=i", data[:4])[0]
+            elif (level, kind) == (SOL_SOCKET, SO_TIMESTAMPNS):
+                seconds, nanoseconds = struct.unpack("=qq", data[:16])
+                found.rx_ns = seconds * 1_000_000_000 + nanoseconds
+            elif (level, kind) == (SOL_SOCKET, SO_RXQ_OVFL):
+                found.drops = struct.unpack("=I", data[:4])[0]
+            elif (level, kind) == (SOL_UDP, UDP_GRO):
+                found.segment = struct.unpack("=i", data[:4])[0]
+        return found
+
+    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Join by the options that serve IPv4 and IPv6, any source and one source alike."""
+        self._change(sock, membership, index, "join", MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
+
+    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Leave what `join` joined."""
+        self._change(sock, membership, index, "leave", MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP)
+
+    def _change(
+        self, sock: socket.socket, membership: Membership, index: int, action: str, any_source: int, one_source: int
+    ) -> None:
+        group, source = membership.group.address, membership.source
+        addresses = [_sockaddr(group)] + ([_sockaddr(source)] if source else [])
+        level = IPPROTO_IP if group.version == 4 else IPPROTO_IPV6
+        try:
+            sock.setsockopt(
+                level, one_source if source else any_source, _options.group_request(index, addresses, False)
+            )
+        except OSError as exc:
+            limit = f"raise net.ipv4.igmp_max_memberships (now {self.joins_per_socket(4)})"
+            if source:
+                limit += f" or net.ipv4.igmp_max_msf, the sources of one group (now {_read_number(_MAX_SOURCES, 10)})"
+            hint = limit if group.version == 4 else "raise net.core.optmem_max"
+            raise _options.membership_error(action, membership, exc, hint) from exc
+
+    def joins_per_socket(self, version: int) -> int:
+        """Read the limit afresh: it is a setting of the network namespace."""
+        return max(1, _read_number(_MEMBERSHIPS, 20)) if version == 4 else _V6_JOINS_PER_SOCKET
+
+    def pin(self, sock: socket.socket, destination: Endpoint, index: int) -> None:
+        """Pin multicast by its own option, which bypasses the routes; the rest by the unicast one."""
+        if destination.is_multicast and destination.version == 4:
+            request = struct.pack("=4s4si", bytes(4), bytes(4), index)
+            set_option(sock, IPPROTO_IP, IP_MULTICAST_IF, request, "IP_MULTICAST_IF", f"index {index}")
+        elif destination.is_multicast:
+            set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_IF, index, "IPV6_MULTICAST_IF", f"index {index}")
+        elif destination.version == 4:
+            order = struct.pack(">I", index)
+            set_option(sock, IPPROTO_IP, IP_UNICAST_IF, order, "IP_UNICAST_IF", f"index {index}")
+        else:
+            order = struct.pack(">I", index)
+            set_option(sock, IPPROTO_IPV6, IPV6_UNICAST_IF, order, "IPV6_UNICAST_IF", f"index {index}")
+
+    def report_errors(self, sock: socket.socket, destination: Endpoint) -> None:
+        """Without this option Linux reports a datagram as sent that a full queue of the interface dropped."""
+        if destination.version == 4:
+            set_option(sock, IPPROTO_IP, IP_RECVERR, 1, "IP_RECVERR")
+        else:
+            set_option(sock, IPPROTO_IPV6, IPV6_RECVERR, 1, "IPV6_RECVERR")
+
+    def clear_errors(self, sock: socket.socket) -> None:
+        """Read the error queue empty; a socket with something in it counts as ready for ever."""
+        for _ in range(1024):
+            try:
+                sock.recvmsg(1, 512, MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+            except OSError:
+                return
+
+    def set_receive_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Exceed net.core.rmem_max when privileged."""
+        _set_buffer(sock, n_bytes, SO_RCVBUFFORCE, SO_RCVBUF, "SO_RCVBUF")
+
+    def set_send_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Exceed net.core.wmem_max when privileged."""
+        _set_buffer(sock, n_bytes, SO_SNDBUFFORCE, SO_SNDBUF, "SO_SNDBUF")
+
+    def buffer_note(self, asked: int, granted: int) -> str:
+        """Compare with twice the wish: the kernel doubles it for its own bookkeeping, and reads back the double."""
+        if granted >= 2 * asked:
+            return ""
+        limit = _read_number(_RMEM_MAX, 0) or "unreadable"
+        return f"receive buffer of {asked} B asked, {granted // 2} B granted; raise net.core.rmem_max (now {limit})"
+
+    def drops(self, sock: socket.socket) -> int | None:
+        """Read SK_MEMINFO_DROPS: the counter in the control messages lags behind the last datagram delivered."""
+        try:
+            return int(struct.unpack("=9I", sock.getsockopt(SOL_SOCKET, SO_MEMINFO, 36))[8])
+        except (OSError, struct.error):
+            return None
+
+
+def _sockaddr(address: IPAddress) -> bytes:
+    return _options.sockaddr(address, AF_INET if address.version == 4 else AF_INET6, has_length=False)
+
+
+def _set_buffer(sock: socket.socket, n_bytes: int, forced: int, plain: int, name: str) -> None:
+    try:
+        sock.setsockopt(SOL_SOCKET, forced, n_bytes)
+    except OSError as exc:
+        if exc.errno != errno.EPERM:
+            raise
+        set_option(sock, SOL_SOCKET, plain, n_bytes, name)
+
+
+def _read_number(path: Path, default: int) -> int:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # not mounted, or hidden from this user
+        return default

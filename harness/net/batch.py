@@ -1,0 +1,87 @@
+"""The way datagrams are moved, chosen once: many a system call where the system can, else one.
+
+Both ways have the same methods and give the same records for the same traffic.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UsageError
+from harness.model.datagrams import Datagrams
+from harness.net.batch_portable import PortableReader, PortableWriter
+from harness.net.platform import PLATFORM
+
+if PLATFORM.has_batch:
+    from harness.net.batch_linux import BatchReader, BatchWriter
+
+PathChoice = Literal["auto", "batch", "portable"]
+Path = Literal["batch", "portable"]
+
+
+class Reader(Protocol):
+    """Reads datagrams from one socket into buffers of its own."""
+
+    @property
+    def path(self) -> str:
+        """Which way this is: "batch" or "portable"."""
+
+    @property
+    def offload(self) -> bool:
+        """Whether runs of datagrams move as one buffer."""
+
+    @property
+    def last_drops(self) -> int | None:
+        """The socket's drop counter as of the last datagram read; None when none told it."""
+
+    def read(self) -> Datagrams | None:
+        """Return what waits in the socket; None when nothing does. The next read overwrites it."""
+
+
+class Writer(Protocol):
+    """Sends datagrams through one socket."""
+
+    @property
+    def path(self) -> str:
+        """Which way this is: "batch" or "portable"."""
+
+    @property
+    def offload(self) -> bool:
+        """Whether runs of datagrams move as one buffer."""
+
+    def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Send each row; return the errno of each, 0 where it went out."""
+
+
+def choose_path(path: PathChoice, offload: bool) -> Path:
+    """Return the way to take.
+
+    Raises:
+      UsageError: this system has no batch path, or offload was asked for without it.
+    """
+    chosen: Path = "batch" if path == "batch" or (path == "auto" and PLATFORM.has_batch) else "portable"
+    if chosen == "batch" and not PLATFORM.has_batch:
+        raise UsageError(f"the batch path needs recvmmsg, which {PLATFORM.name} does not have; use the portable path")
+    if offload and chosen == "portable":
+        raise UsageError(f"--offload needs the batch path, which is Linux's; this is {PLATFORM.name}, path {path}")
+    return chosen
+
+
+def make_reader(sock: socket.socket, path: Path, *, width: int, capacity: int, offload: bool) -> Reader:
+    """Return a reader for a bound, non-blocking socket."""
+    if path == "batch":
+        return BatchReader(sock, width=width, capacity=capacity, offload=offload)
+    return PortableReader(sock, width=width, capacity=capacity)
+
+
+def make_writer(
+    sock: socket.socket, path: Path, destination: tuple[str | int, ...] | None, packed: bytes | None, *, offload: bool
+) -> Writer:
+    """Return a writer for a non-blocking socket; the destination, in both its forms, is None for a connected one."""
+    if path == "batch":
+        return BatchWriter(sock, packed, offload=offload)
+    return PortableWriter(sock, destination)

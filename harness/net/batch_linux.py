@@ -1,0 +1,244 @@
+"""Many datagrams a system call: recvmmsg and sendmmsg over arrays that are prepared once (Linux).
+
+The headers, vectors, addresses and control messages that the kernel reads and writes are numpy arrays; there is no
+Python object per packet, and ctypes releases the interpreter lock during the call.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.model.datagrams import DATAGRAM_DTYPE, Datagrams
+from harness.model.packets import PacketFlag
+from harness.net import _libc
+from harness.net._control import CONTROL_BYTES, ControlParser
+from harness.net._linux import SOL_UDP, UDP_GRO, UDP_SEGMENT
+from harness.net._options import set_option
+from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM, PENDING
+
+NAME_BYTES = 28
+"""A sockaddr_in6, the larger of the two."""
+
+_MAX_SEGMENTS = 64
+"""Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
+_GRO_BUFFERS = 64
+_RECEIVE_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
+"""MSG_TRUNC: report the true length of a datagram of which only the first bytes are kept."""
+
+
+class BatchReader:
+    """Reads a socket by recvmmsg.
+
+    Args:
+      sock: non-blocking, with the control messages already asked for.
+      width: bytes of payload kept of each datagram.
+      capacity: most datagrams of one `read`; with `offload` most buffers, each of which holds many datagrams.
+      offload: let the kernel hand over runs of equal datagrams as one buffer (UDP_GRO).
+    """
+
+    path = "batch"
+
+    def __init__(self, sock: socket.socket, *, width: int, capacity: int, offload: bool = False) -> None:
+        self._sock = sock
+        self._port = sock.getsockname()[1]
+        self._is_v4 = sock.family == socket.AF_INET
+        self._width = width
+        self.offload = offload
+        if offload:
+            set_option(sock, SOL_UDP, UDP_GRO, 1, "UDP_GRO", remedy="receive without --offload on this kernel")
+            capacity, width = min(capacity, _GRO_BUFFERS), LARGEST_DATAGRAM
+        self._data = np.empty((capacity, width), np.uint8)
+        self._names = np.zeros((capacity, NAME_BYTES), np.uint8)
+        self._control = np.zeros((capacity, CONTROL_BYTES), np.uint8)
+        self._parser = ControlParser(self._control)
+        self._iov = np.zeros(capacity, _libc.IOVEC)
+        self._iov["base"] = _addresses(self._data)
+        self._iov["length"] = width
+        self._headers = np.zeros(capacity, _libc.MMSGHDR)
+        header = self._headers["header"]
+        header["name"] = _addresses(self._names)
+        header["iov"] = self._iov.ctypes.data + np.arange(capacity, dtype=np.uintp) * _libc.IOVEC.itemsize
+        header["iov_length"] = 1
+        header["control"] = _addresses(self._control)
+        header["name_length"] = NAME_BYTES
+        header["control_length"] = CONTROL_BYTES
+        self._kept = np.zeros(capacity, np.int64)
+        self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
+        self._meta["destination_port"] = self._port
+        if self._is_v4:
+            self._meta["source"][:, 10:12] = 0xFF
+        self._rows = np.empty((0, self._width), np.uint8)
+
+    @property
+    def last_drops(self) -> int | None:
+        """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
+        return self._parser.last_drops
+
+    def read(self) -> Datagrams | None:
+        """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
+        n_read, number = _libc.recvmmsg(
+            self._sock.fileno(), self._headers.ctypes.data, len(self._headers), _RECEIVE_FLAGS
+        )
+        if n_read <= 0:
+            if number in AGAIN or number in PENDING or n_read == 0:
+                return None
+            raise OSError(number, "recvmmsg")
+        header = self._headers["header"][:n_read]
+        sizes = self._headers["length"][:n_read]
+        parser, meta, kept = self._parser, self._meta[:n_read], self._kept[:n_read]
+        parser.parse(header["control_length"])
+        np.minimum(sizes, self._data.shape[1], out=kept, casting="unsafe")
+        if self._is_v4:
+            meta["source"][:, 12:] = self._names[:n_read, 4:8]
+        else:
+            meta["source"] = self._names[:n_read, 8:24]
+        meta["source_port"] = self._names[:n_read, 2:4].view(">u2")[:, 0]
+        meta["destination"] = parser.destination[:n_read]
+        meta["ifindex"] = parser.ifindex[:n_read]
+        meta["rx_ns"] = parser.rx_ns[:n_read]
+        meta["size"] = sizes
+        meta["ttl"] = parser.ttl[:n_read]
+        meta["flags"] = (sizes > kept) * np.uint8(PacketFlag.TRUNCATED)
+        if not parser.has_stamp[:n_read].all():
+            is_bare = ~parser.has_stamp[:n_read]
+            meta["rx_ns"][is_bare] = time.time_ns()
+            meta["flags"][is_bare] |= PacketFlag.USER_STAMP
+        header["name_length"] = NAME_BYTES  # the kernel wrote what it used; the next read needs what there is
+        header["control_length"] = CONTROL_BYTES
+        if self.offload:
+            return self._split(n_read)
+        return Datagrams(self._data[:n_read], kept, meta)
+
+    def _split(self, n_read: int) -> Datagrams:
+        """Return the datagrams inside the first `n_read` buffers, one row each; a run's last one may be shorter."""
+        sizes = self._kept[:n_read]
+        segments = np.where(self._parser.segment[:n_read] > 0, self._parser.segment[:n_read], np.maximum(sizes, 1))
+        counts = np.maximum(-(-sizes // segments), 1)
+        ends = np.cumsum(counts)
+        n_rows = int(ends[-1])
+        if len(self._rows) < n_rows:
+            self._rows = np.empty((2 * n_rows, self._width), np.uint8)
+        meta = np.repeat(self._meta[:n_read], counts)
+        lengths = np.repeat(segments, counts)
+        lengths[ends - 1] = sizes - (counts - 1) * segments
+        meta["size"] = lengths
+        kept = np.minimum(lengths, self._width)
+        meta["flags"] |= (lengths > kept) * np.uint8(PacketFlag.TRUNCATED)
+        for buffer, end, count, segment in zip(
+            self._data, ends.tolist(), counts.tolist(), segments.tolist(), strict=False
+        ):
+            width = min(segment, self._width)
+            first = end - count
+            if count > 1:
+                whole = buffer[: (count - 1) * segment].reshape(count - 1, segment)
+                self._rows[first : end - 1, :width] = whole[:, :width]
+            tail = int(kept[end - 1])
+            start = (count - 1) * segment
+            self._rows[end - 1, :tail] = buffer[start : start + tail]
+        return Datagrams(self._rows[:n_rows], kept, meta)
+
+
+class BatchWriter:
+    """Sends by sendmmsg.
+
+    Args:
+      sock: non-blocking.
+      destination: a packed sockaddr; None for a connected socket.
+      offload: hand runs of equal datagrams to the kernel as one buffer (UDP_SEGMENT).
+    """
+
+    path = "batch"
+
+    def __init__(self, sock: socket.socket, destination: bytes | None, *, offload: bool = False) -> None:
+        self._sock = sock
+        self._name = np.frombuffer(destination or bytes(NAME_BYTES), np.uint8).copy()
+        self._name_length = len(destination) if destination else 0
+        self.offload = offload
+        self._segment = 0
+        self._resize(64)
+
+    def _resize(self, capacity: int) -> None:
+        self._iov = np.zeros(capacity, _libc.IOVEC)
+        self._headers = np.zeros(capacity, _libc.MMSGHDR)
+        header = self._headers["header"]
+        header["name"] = self._name.ctypes.data if self._name_length else 0
+        header["name_length"] = self._name_length
+        header["iov"] = self._iov.ctypes.data + np.arange(capacity, dtype=np.uintp) * _libc.IOVEC.itemsize
+        header["iov_length"] = 1
+
+    def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
+        results = np.zeros(len(data), np.uint16)
+        n_rows, size = data.shape
+        if data.strides[1] != 1 and size > 1:
+            data = np.ascontiguousarray(data)
+        if self.offload and size and n_rows > 1:
+            run = min(_MAX_SEGMENTS, (LARGEST_DATAGRAM - 48) // size)
+            if run > 1 and self._set_segment(size):
+                self._send_runs(np.ascontiguousarray(data), run, results)
+                return results
+        self._send_messages(data.ctypes.data, np.full(n_rows, size), data.strides[0], 1, results)
+        return results
+
+    def _set_segment(self, size: int) -> bool:
+        if size != self._segment:
+            try:
+                self._sock.setsockopt(SOL_UDP, UDP_SEGMENT, size)
+            except OSError:
+                self.offload = False
+                return False
+            self._segment = size
+        return True
+
+    def _send_runs(self, data: NDArray[np.uint8], run: int, results: NDArray[np.uint16]) -> None:
+        n_rows, size = data.shape
+        lengths = np.full(-(-n_rows // run), run * size)
+        lengths[-1] = (n_rows - (len(lengths) - 1) * run) * size
+        self._send_messages(data.ctypes.data, lengths, run * size, run, results)
+        refused = int(results[0])
+        if refused in (errno.EINVAL, errno.EMSGSIZE, errno.EIO):  # larger than the MTU, or no checksum offload
+            self.offload = False
+            self._sock.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
+            self._segment = 0
+            results[:] = 0
+            self._send_messages(data.ctypes.data, np.full(n_rows, size), size, 1, results)
+
+    def _send_messages(
+        self, base: int, lengths: NDArray[np.int64], stride: int, run: int, results: NDArray[np.uint16]
+    ) -> None:
+        """Send messages at base, base + stride, ..., each of `run` rows, and enter the errno of every row.
+
+        sendmmsg stops at the first refusal and tells its errno only when that message is the first of a call: so the
+        call is repeated from there, the refused message is noted and passed over.
+        """
+        n_messages = len(lengths)
+        if n_messages > len(self._headers):
+            self._resize(n_messages)
+        self._iov["base"][:n_messages] = base + np.arange(n_messages, dtype=np.int64) * stride
+        self._iov["length"][:n_messages] = lengths
+        first, n_interrupted = 0, 0
+        address, fd = self._headers.ctypes.data, self._sock.fileno()
+        while first < n_messages:
+            n_sent, number = _libc.sendmmsg(
+                fd, address + first * _libc.MMSGHDR.itemsize, n_messages - first, socket.MSG_DONTWAIT
+            )
+            if n_sent > 0:
+                first += n_sent
+            elif number == errno.EINTR and n_interrupted < 1000:
+                n_interrupted += 1
+            elif number in AGAIN:
+                results[first * run :] = errno.EAGAIN
+                return
+            else:
+                results[first * run : (first + 1) * run] = number
+                first += 1
+
+
+def _addresses(rows: NDArray[np.uint8]) -> NDArray[np.uintp]:
+    """Return the memory address of every row."""
+    return rows.ctypes.data + np.arange(len(rows), dtype=np.uintp) * np.uintp(rows.strides[0])

@@ -1,0 +1,112 @@
+"""One system call a datagram: what every platform can do. Same interface and same results as `batch_linux`."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.model.datagrams import DATAGRAM_DTYPE, Datagrams
+from harness.model.packets import PacketFlag
+from harness.net._options import packed
+from harness.net.platform import PLATFORM
+
+LARGEST_DATAGRAM = 65_535
+AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK)
+PENDING = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EINTR)
+"""Errors of an earlier datagram, or of none: reading goes on."""
+
+
+class PortableReader:
+    """Reads a socket one datagram at a time.
+
+    Args:
+      sock: non-blocking, with the control messages already asked for.
+      width: bytes of payload kept of each datagram.
+      capacity: most datagrams of one `read`.
+    """
+
+    path = "portable"
+    offload = False
+
+    def __init__(self, sock: socket.socket, *, width: int, capacity: int) -> None:
+        self._sock = sock
+        self._port = sock.getsockname()[1]
+        self._data = np.empty((capacity, width), np.uint8)
+        self._rows = [row.data for row in self._data]
+        self._overflow = memoryview(bytearray(LARGEST_DATAGRAM))
+        self._kept = np.zeros(capacity, np.int64)
+        self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
+        self.last_drops: int | None = None
+
+    def read(self) -> Datagrams | None:
+        """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
+        width = self._data.shape[1]
+        n_read = 0
+        for _ in self._rows:
+            try:
+                size, messages, source = PLATFORM.read_one(self._sock, self._rows[n_read], self._overflow)
+            except BlockingIOError:
+                break
+            except OSError as exc:
+                if exc.errno in PENDING:
+                    continue
+                raise
+            found = PLATFORM.decode(messages)
+            flags = PacketFlag.TRUNCATED if size > width else PacketFlag(0)
+            if found.rx_ns is None:
+                flags |= PacketFlag.USER_STAMP
+            if found.drops is not None:
+                self.last_drops = found.drops
+            self._kept[n_read] = min(size, width)
+            self._meta[n_read] = (
+                np.frombuffer(packed(source[0]), np.uint8),
+                np.frombuffer(found.destination or bytes(16), np.uint8),
+                source[1],
+                self._port,
+                found.ifindex,
+                time.time_ns() if found.rx_ns is None else found.rx_ns,
+                size,
+                found.ttl,
+                int(flags),
+                0,
+            )
+            n_read += 1
+        if not n_read:
+            return None
+        return Datagrams(self._data[:n_read], self._kept[:n_read], self._meta[:n_read])
+
+
+class PortableWriter:
+    """Sends one datagram a call.
+
+    Args:
+      sock: non-blocking.
+      destination: None for a connected socket.
+      address: `destination` as the socket module takes it.
+    """
+
+    path = "portable"
+    offload = False
+
+    def __init__(self, sock: socket.socket, destination: tuple[str | int, ...] | None) -> None:
+        self._sock, self._destination = sock, destination
+
+    def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
+        results = np.zeros(len(data), np.uint16)
+        for number, row in enumerate(np.ascontiguousarray(data)):
+            try:
+                if self._destination is None:
+                    self._sock.send(row)
+                else:
+                    self._sock.sendto(row, self._destination)
+            except OSError as exc:
+                if exc.errno in AGAIN:
+                    results[number:] = errno.EAGAIN
+                    break
+                results[number] = exc.errno or errno.EIO
+        return results

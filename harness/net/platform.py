@@ -1,0 +1,95 @@
+"""The operating system's way with UDP sockets, chosen once: one method set, three implementations.
+
+No function elsewhere asks for `sys.platform`; what a system cannot do, its method refuses or answers with None.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from harness.model.endpoint import Endpoint, IPAddress, Membership
+from harness.net._darwin import DarwinPlatform
+from harness.net._linux import LinuxPlatform
+from harness.net._options import Ancillary, Cmsg
+from harness.net._windows import WindowsPlatform
+
+RxSource = Literal["kernel", "user"]
+"""Who stamps a datagram's arrival: the kernel, or this program after reading."""
+
+
+class Platform(Protocol):
+    """What the rest of the package asks of an operating system."""
+
+    @property
+    def name(self) -> str:
+        """The system: "linux", "darwin" or "windows"."""
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether recvmmsg and sendmmsg exist."""
+
+    def bind_host(self, address: IPAddress) -> IPAddress | None:
+        """Return what to bind to so that only datagrams to `address` arrive, or None for all addresses."""
+
+    def share_port(self, sock: socket.socket) -> None:
+        """Let several receivers of one group bind to the same port."""
+
+    def isolate(self, sock: socket.socket, version: int) -> None:
+        """Deliver only groups that this very socket joined."""
+
+    def request_ancillary(self, sock: socket.socket, version: int) -> RxSource:
+        """Ask for destination, interface, TTL, arrival time and drop counter of each datagram."""
+
+    def read_one(
+        self, sock: socket.socket, row: memoryview, overflow: memoryview
+    ) -> tuple[int, Sequence[Cmsg], tuple[str, int]]:
+        """Read one datagram: its true size, control messages and source; `overflow` holds any datagram.
+
+        Raises BlockingIOError when there is none, OSError when the socket has a pending error.
+        """
+
+    def decode(self, messages: Sequence[Cmsg]) -> Ancillary:
+        """Return what the control messages of one datagram say; unknown ones are passed over."""
+
+    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Join a group, from any source or from one; index 0 lets the kernel choose. Raises MembershipError."""
+
+    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
+        """Undo `join`. Raises MembershipError."""
+
+    def joins_per_socket(self, version: int) -> int:
+        """Return how many groups one socket may join."""
+
+    def pin(self, sock: socket.socket, destination: Endpoint, index: int) -> None:
+        """Send to `destination` through the interface with this index, whatever the routes say."""
+
+    def report_errors(self, sock: socket.socket, destination: Endpoint) -> None:
+        """Have a datagram that the host's own queue drops reported to the sender, where the system can."""
+
+    def clear_errors(self, sock: socket.socket) -> None:
+        """Empty what `report_errors` piled up, so that waiting for the socket works."""
+
+    def set_receive_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Ask for a receive buffer, as large as the system lets this user have."""
+
+    def set_send_buffer(self, sock: socket.socket, n_bytes: int) -> None:
+        """Ask for a send buffer, as large as the system lets this user have."""
+
+    def buffer_note(self, asked: int, granted: int) -> str:
+        """Return which limit cut a receive buffer short, in one sentence; "" when the wish was granted."""
+
+    def drops(self, sock: socket.socket) -> int | None:
+        """Return how many datagrams the socket's full buffer has dropped; None where the system does not say."""
+
+
+_PLATFORMS: dict[str, type[Platform]] = {
+    "linux": LinuxPlatform,
+    "darwin": DarwinPlatform,
+    "win32": WindowsPlatform,
+}
+
+PLATFORM: Platform = _PLATFORMS.get(sys.platform, DarwinPlatform)()
+"""The system that this program runs on; other BSDs are treated like macOS."""

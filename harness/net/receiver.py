@@ -1,0 +1,242 @@
+"""Receiving sockets: opened, joined, read batch by batch, counted and closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from dataclasses import replace
+
+import numpy as np
+import trio
+
+from harness.errors import BindError, InterfaceError, MembershipError, UsageError, errno_text
+from harness.model.datagrams import Datagrams
+from harness.model.endpoint import Endpoint, Membership
+from harness.model.packets import PacketFlag
+from harness.net.batch import Path, make_reader
+from harness.net.interfaces import interface_index, is_broadcast
+from harness.net.joined import Wanted, WantedTable
+from harness.net.platform import PLATFORM, RxSource
+
+
+class ReceiverSocket:
+    """One socket that receives; made by `open_receiver`.
+
+    One task at a time may read. The batch that it gets is a view of buffers that the next read overwrites.
+
+    Attributes:
+      endpoint: what the socket is bound to; an unspecified address when it serves several groups.
+      buffer_asked: receive buffer asked for, bytes; None for the system's default.
+      buffer_granted: receive buffer as the kernel reports it, bytes. Linux reports twice what it was asked for.
+      buffer_note: which limit cut the buffer short, in one sentence; "" when none did.
+      rx_source: "kernel" or "user": who stamps arrivals.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        ifindex: int,
+        is_shared: bool,
+        buffer_bytes: int | None,
+        width: int,
+        capacity: int,
+        path: Path,
+        offload: bool,
+    ) -> None:
+        self.endpoint = endpoint
+        self.buffer_asked = buffer_bytes
+        self._joined: dict[Membership, int] = {}
+        self._wanted: dict[Membership, Wanted] = {}
+        self._final_drops: int | None = None
+        is_v4 = endpoint.version == 4
+        self._sock = socket.socket(socket.AF_INET if is_v4 else socket.AF_INET6, socket.SOCK_DGRAM)
+        try:
+            self._sock.setblocking(False)
+            if is_shared:
+                PLATFORM.share_port(self._sock)
+            if not is_v4:
+                self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            self.rx_source: RxSource = PLATFORM.request_ancillary(self._sock, endpoint.version)
+            PLATFORM.isolate(self._sock, endpoint.version)
+            if buffer_bytes is not None:
+                PLATFORM.set_receive_buffer(self._sock, buffer_bytes)
+            self.buffer_granted = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+            self.buffer_note = PLATFORM.buffer_note(buffer_bytes, self.buffer_granted) if buffer_bytes else ""
+            _bind(self._sock, endpoint, ifindex)
+            self._reader = make_reader(self._sock, path, width=width, capacity=capacity, offload=offload)
+            self._inode = os.fstat(self._sock.fileno()).st_ino
+        except BaseException:
+            self._sock.close()
+            raise
+        self._tabulate()
+
+    @property
+    def memberships(self) -> tuple[Membership, ...]:
+        """What the socket has joined at present, in order of joining."""
+        return tuple(self._joined)
+
+    @property
+    def path(self) -> str:
+        """How datagrams are read: "batch" or "portable"."""
+        return self._reader.path
+
+    @property
+    def offload(self) -> bool:
+        """Whether the kernel hands over runs of datagrams as one buffer, with one time stamp (UDP_GRO)."""
+        return self._reader.offload
+
+    @property
+    def inode(self) -> int:
+        """The socket's inode, by which `/proc/net/udp` lists it."""
+        return self._inode
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._sock.fileno() == -1
+
+    def join(self, membership: Membership) -> None:
+        """Join a group; a unicast or broadcast address needs no joining and is merely noted as wanted.
+
+        Raises:
+          UsageError: the socket is bound to another group or port.
+          InterfaceError: no such interface.
+          MembershipError: the kernel refuses, or the socket has joined it already.
+        """
+        if membership.group.port != self.endpoint.port:
+            raise UsageError(
+                f"cannot join {membership} at port {membership.group.port}: this socket is at {self.endpoint}"
+            )
+        address = self.endpoint.address
+        if not address.is_unspecified and membership.group.address != address:
+            raise UsageError(
+                f"cannot join {membership}: this socket is bound to {self.endpoint}; open another receiver"
+            )
+        if membership in self._joined:
+            raise MembershipError("join", str(membership), errno.EADDRINUSE, "this socket has joined it already")
+        index = membership_index(membership)
+        if membership.group.is_multicast:
+            PLATFORM.join(self._sock, membership, index)
+        self._joined[membership] = index
+        checked_index = index if membership.group.is_multicast else 0
+        self._wanted[membership] = Wanted(membership.group.address, checked_index, membership.source)
+        self._tabulate()
+
+    def leave(self, membership: Membership) -> None:
+        """Leave a group; what arrived before and was not yet read still counts as asked for.
+
+        Raises:
+          MembershipError: the socket has not joined it, or the kernel refuses (the interface is gone).
+        """
+        if membership not in self._joined:
+            raise MembershipError("leave", str(membership), errno.EADDRNOTAVAIL, "this socket has not joined it")
+        index = self._joined.pop(membership)
+        self._wanted[membership] = replace(self._wanted[membership], until_ns=time.time_ns())
+        self._tabulate()
+        if membership.group.is_multicast:
+            PLATFORM.leave(self._sock, membership, index)
+
+    def _tabulate(self) -> None:
+        wants_all = any(one.destination.is_unspecified for one in self._wanted.values())
+        self._table = WantedTable([] if wants_all else list(self._wanted.values()))
+
+    def receive_nowait(self) -> Datagrams | None:
+        """Return what waits in the socket, at most its capacity; None when nothing does.
+
+        Rows that were not asked for carry PacketFlag.MISDELIVERED; `meta["rx_ns"]` is realtime (see RunClock).
+
+        Raises:
+          trio.ClosedResourceError: the socket is closed.
+          InterfaceError: the kernel refuses to read.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        try:
+            batch = self._reader.read()
+        except OSError as exc:
+            raise InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}") from exc
+        if batch is not None:
+            is_stray = self._table.is_stray(batch.meta)
+            if is_stray.any():
+                batch.meta["flags"] |= is_stray * np.uint8(PacketFlag.MISDELIVERED)
+        return batch
+
+    async def receive(self) -> Datagrams:
+        """Return at least one datagram, waiting for it if need be; always a checkpoint, and nothing read is ever lost.
+
+        Raises:
+          trio.ClosedResourceError: the socket is, or becomes, closed.
+          InterfaceError: the kernel refuses to read.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            batch = self.receive_nowait()
+            if batch is not None:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return batch
+            await trio.lowlevel.wait_readable(self._sock)
+
+    def drops(self) -> int | None:
+        """Return how many datagrams this socket's full buffer has dropped; None where the system does not say.
+
+        After `close` it is the final count.
+        """
+        if self.is_closed:
+            return self._final_drops
+        counted = PLATFORM.drops(self._sock)
+        return self._reader.last_drops if counted is None else counted
+
+    def close(self) -> None:
+        """Close the socket; a task that waits in `receive` gets ClosedResourceError. Again: does nothing."""
+        if self.is_closed:
+            return
+        self._final_drops = self.drops()
+        if trio.lowlevel.in_trio_run():
+            trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    def __enter__(self) -> ReceiverSocket:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def membership_index(membership: Membership) -> int:
+    """Return the index of the interface that a membership names, in its own field or as an IPv6 zone; 0 for none.
+
+    Raises:
+      InterfaceError: no such interface.
+    """
+    name = membership.interface or membership.group.zone
+    return interface_index(name) if name else 0
+
+
+def is_shared(endpoint: Endpoint) -> bool:
+    """Return whether several sockets may receive the same datagram: multicast and broadcast, but not unicast."""
+    return endpoint.is_multicast or is_broadcast(endpoint.address)
+
+
+def _bind(sock: socket.socket, endpoint: Endpoint, ifindex: int) -> None:
+    host = PLATFORM.bind_host(endpoint.address)
+    text = "" if host is None or host.is_unspecified else str(host).partition("%")[0]
+    try:
+        if endpoint.version == 4:
+            sock.bind((text, endpoint.port))
+        else:
+            sock.bind((text, endpoint.port, 0, ifindex if text else 0))
+    except OSError as exc:
+        number = exc.errno or 0
+        remedy = {
+            errno.EADDRINUSE: "another program has the port, without sharing it (ss -ulpn shows which)",
+            errno.EADDRNOTAVAIL: "no interface has this address; see harness interfaces",
+            errno.EACCES: "ports below 1024 need root",
+            errno.EPERM: "ports below 1024 need root",
+            errno.EINVAL: "a link-local address needs its interface (--interface)",
+            errno.ENODEV: "a link-local address needs its interface (--interface)",
+        }.get(number, "")
+        text = f"cannot bind to {endpoint}: {errno_text(number)}"
+        raise BindError(f"{text}; {remedy}" if remedy else text) from exc

@@ -1,0 +1,247 @@
+"""Sending sockets: pinned to an interface, with TTL and DSCP set, refusals told packet by packet."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from harness.errors import BindError, UsageError, errno_text
+from harness.model.endpoint import Endpoint
+from harness.net._options import set_option
+from harness.net.batch import PathChoice, choose_path, make_writer
+from harness.net.interfaces import interface_index
+from harness.net.platform import PLATFORM
+
+
+class SenderSocket:
+    """One socket that sends to one destination; made by `open_sender`.
+
+    A unicast destination is connected, so that "port unreachable" comes back as ECONNREFUSED. A group is not: the
+    kernel chooses route and source address anew for each datagram, as it does for any program that sends so.
+
+    Attributes:
+      destination: where every datagram goes.
+      interface: the name of the interface that it is pinned to; None when the routes decide.
+      buffer_asked, buffer_granted: send buffer in bytes, as for ReceiverSocket.
+    """
+
+    def __init__(
+        self,
+        destination: Endpoint,
+        *,
+        interface: str | None,
+        ttl: int,
+        dscp: int,
+        loop: bool,
+        buffer_bytes: int | None,
+        path: PathChoice,
+        offload: bool,
+    ) -> None:
+        chosen = choose_path(path, offload)
+        self.destination = destination
+        self.interface = interface
+        self.buffer_asked = buffer_bytes
+        self._ifindex = interface_index(interface) if interface else 0
+        self._sock = self._pinned_socket()
+        try:
+            _set_marks(self._sock, destination, ttl, dscp, loop)
+            if buffer_bytes is not None:
+                PLATFORM.set_send_buffer(self._sock, buffer_bytes)
+            self.buffer_granted = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            if destination.is_multicast:
+                PLATFORM.report_errors(self._sock, destination)
+                self._sock.bind(("" if destination.version == 4 else "::", 0))
+                address: tuple[str | int, ...] | None = self._address
+                packed = _packed_sockaddr(destination, self._ifindex)
+            else:
+                self._connect(self._sock)
+                address, packed = None, None
+            self._writer = make_writer(self._sock, chosen, address, packed, offload=offload)
+            self._port: int = self._sock.getsockname()[1]
+        except BaseException:
+            self._sock.close()
+            raise
+
+    @property
+    def _address(self) -> tuple[str | int, ...]:
+        host = str(self.destination.address).partition("%")[0]
+        tail = () if self.destination.version == 4 else (0, self._ifindex)
+        return (host, self.destination.port, *tail)
+
+    def _pinned_socket(self) -> socket.socket:
+        family = socket.AF_INET if self.destination.version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            sock.setblocking(False)
+            if self._ifindex:
+                PLATFORM.pin(sock, self.destination, self._ifindex)
+            if family == socket.AF_INET and not self.destination.is_multicast:
+                set_option(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, 1, "SO_BROADCAST")
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _connect(self, sock: socket.socket) -> None:
+        try:
+            sock.connect(self._address)
+        except OSError as exc:
+            where = f" through {self.interface}" if self.interface else ""
+            raise BindError(
+                f"cannot send to {self.destination}{where}: {errno_text(exc.errno or 0)}; "
+                f"no route leads there: name an interface (--interface), see harness interfaces"
+            ) from exc
+
+    @property
+    def path(self) -> str:
+        """How datagrams are sent: "batch" or "portable"."""
+        return self._writer.path
+
+    @property
+    def offload(self) -> bool:
+        """Whether runs go to the kernel as one buffer (UDP_SEGMENT); becomes False when it refuses their size."""
+        return self._writer.offload
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._sock.fileno() == -1
+
+    @property
+    def local(self) -> Endpoint:
+        """Source address and port as used at this moment; the unspecified address when no route leads out.
+
+        For a group the kernel is asked afresh, by a second socket pinned alike: the address may have changed.
+        """
+        if not self.destination.is_multicast and not self.is_closed:
+            host = str(self._sock.getsockname()[0])
+        else:
+            probe = self._pinned_socket()
+            try:
+                probe.connect(self._address)
+                host = str(probe.getsockname()[0])
+            except OSError:
+                host = "0.0.0.0" if self.destination.version == 4 else "::"
+            finally:
+                probe.close()
+        return Endpoint(ipaddress.ip_address(host.partition("%")[0]), self._port)
+
+    def send_nowait(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Send every row as one datagram, without waiting.
+
+        Args:
+          data: shape (n, size), uint8.
+
+        Returns:
+          Shape (n,): errno of each datagram, 0 where it went out. EAGAIN: the send buffer is full, and this and all
+          that follow were not tried; await `wait_writable`. Any other: this one was refused, the next were tried.
+
+        Raises:
+          trio.ClosedResourceError: the socket is closed.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        return self._writer.send(data)
+
+    async def wait_writable(self) -> None:
+        """Wait until the send buffer has room; always a checkpoint.
+
+        Raises:
+          trio.ClosedResourceError: the socket is, or becomes, closed.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        PLATFORM.clear_errors(self._sock)
+        await trio.lowlevel.wait_writable(self._sock)
+
+    def close(self) -> None:
+        """Close the socket; a task in `wait_writable` gets ClosedResourceError. Again: does nothing."""
+        if self.is_closed:
+            return
+        if trio.lowlevel.in_trio_run():
+            trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    def __enter__(self) -> SenderSocket:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def open_sender(
+    group: Endpoint,
+    *,
+    interface: str | None = None,
+    ttl: int = 1,
+    dscp: int = 0,
+    loop: bool = True,
+    buffer_bytes: int | None = None,
+    path: PathChoice = "auto",
+    offload: bool = False,
+) -> SenderSocket:
+    """Open a socket that sends to a group, a unicast or a broadcast address.
+
+    Args:
+      group: the destination.
+      interface: name, address or index of the interface to send by; None lets the routes decide.
+      ttl: TTL or hop limit, 0 to 255; 1 stays on the link, 0 on this machine.
+      dscp: differentiated services code point, 0 to 63 (RFC 2474).
+      loop: whether receivers on this machine hear a group's datagrams too.
+      buffer_bytes: send buffer; None for the system's default.
+      path: "batch" (sendmmsg), "portable", or whatever this system can do.
+      offload: hand runs of datagrams to the kernel as one buffer (UDP_SEGMENT).
+
+    Raises:
+      UsageError: ttl or dscp out of range, or a path that this system does not have.
+      InterfaceError: no such interface.
+      BindError: no route leads to a unicast destination.
+      SocketOptionError: the kernel refuses an option.
+    """
+    if not 0 <= ttl <= 255 or (ttl == 0 and not group.is_multicast):
+        raise UsageError(f"TTL {ttl} is not a number from {0 if group.is_multicast else 1} to 255")
+    if not 0 <= dscp <= 63:
+        raise UsageError(f"DSCP {dscp} is not a number from 0 to 63; 46 is expedited forwarding")
+    return SenderSocket(
+        group,
+        interface=interface or group.zone,
+        ttl=ttl,
+        dscp=dscp,
+        loop=loop,
+        buffer_bytes=buffer_bytes,
+        path=path,
+        offload=offload,
+    )
+
+
+def _set_marks(sock: socket.socket, destination: Endpoint, ttl: int, dscp: int, loop: bool) -> None:
+    """Set TTL, DSCP and loopback, by the options that go with the destination."""
+    if destination.version == 4:
+        level = socket.IPPROTO_IP
+        set_option(sock, level, socket.IP_TOS, dscp << 2, "IP_TOS", f"DSCP {dscp}")
+        if destination.is_multicast:
+            set_option(sock, level, socket.IP_MULTICAST_TTL, ttl, "IP_MULTICAST_TTL")
+            set_option(sock, level, socket.IP_MULTICAST_LOOP, int(loop), "IP_MULTICAST_LOOP")
+        else:
+            set_option(sock, level, socket.IP_TTL, ttl, "IP_TTL")
+        return
+    level = socket.IPPROTO_IPV6
+    set_option(sock, level, socket.IPV6_TCLASS, dscp << 2, "IPV6_TCLASS", f"DSCP {dscp}")
+    if destination.is_multicast:
+        set_option(sock, level, socket.IPV6_MULTICAST_HOPS, ttl, "IPV6_MULTICAST_HOPS")
+        set_option(sock, level, socket.IPV6_MULTICAST_LOOP, int(loop), "IPV6_MULTICAST_LOOP")
+    else:
+        set_option(sock, level, socket.IPV6_UNICAST_HOPS, ttl, "IPV6_UNICAST_HOPS")
+
+
+def _packed_sockaddr(endpoint: Endpoint, ifindex: int) -> bytes:
+    """Return Linux's sockaddr_in or sockaddr_in6, as sendmmsg takes it."""
+    if endpoint.version == 4:
+        return struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", endpoint.port, endpoint.address.packed)
+    head = struct.pack("=H", socket.AF_INET6) + struct.pack(">HI", endpoint.port, 0)
+    return head + endpoint.address.packed + struct.pack("=I", ifindex)
