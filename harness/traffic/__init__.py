@@ -1,9 +1,11 @@
 """Sans-I/O: when packets are due, what goes into them, and what arrived; the caller passes the clock and the bytes.
 
 `schedules` due times, `schedule_text` their spelling, `sender` one stream's state machine, `impairment` a fault of
-known ground truth, `receiver` datagrams to packet records, `registry` the streams found so far.
+known ground truth, `receiver` datagrams to packet records, `registry` the streams found so far, `formats` the
+protocols by name.
 """
 
+from harness.traffic.formats import describe, load_protocol
 from harness.traffic.impairment import Impairment, ImpairmentSpec, Truth
 from harness.traffic.receiver import Demultiplexer
 from harness.traffic.registry import StreamRegistry
@@ -23,5 +25,7 @@ __all__ = [
     "StreamSender",
     "Truth",
     "check_size",
+    "describe",
+    "load_protocol",
     "parse_schedule",
 ]

@@ -26,6 +26,8 @@ from protocols.schema import Protocol
 TOO_MANY = "too many streams"
 CORRUPT_UNKNOWN = "corrupt, of no known stream"
 NO_STREAM = -1
+MAX_STRAY_FLOWS = 20
+"""How many misdelivered flows are named; the rest is only counted."""
 
 
 class Demultiplexer:
@@ -88,14 +90,12 @@ class Demultiplexer:
         if not n_stray:
             return datagrams
         self.misdelivered += n_stray
-        strays = datagrams.meta[is_stray]
-        for stray in np.unique(strays[["source", "destination", "destination_port"]])[:20]:
-            name = (
-                f"{address_text(stray['source'].tobytes())} > "
-                f"{address_text(stray['destination'].tobytes())}:{stray['destination_port']}"
-            )
-            if name in self.misdelivered_flows or len(self.misdelivered_flows) < 20:
-                self.misdelivered_flows[name] += 1
+        flows = datagrams.meta[is_stray][["source", "destination", "destination_port"]]
+        for flow, n in zip(*np.unique(flows, return_counts=True), strict=True):
+            source, destination = address_text(flow["source"].tobytes()), address_text(flow["destination"].tobytes())
+            name = f"{source} > {destination}:{flow['destination_port']}"
+            if name in self.misdelivered_flows or len(self.misdelivered_flows) < MAX_STRAY_FLOWS:
+                self.misdelivered_flows[name] += int(n)
         keep = ~is_stray
         return Datagrams(datagrams.data[keep], datagrams.kept[keep], datagrams.meta[keep])
 

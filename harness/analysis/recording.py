@@ -1,0 +1,164 @@
+"""A run on disk -> Summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from harness.analysis.expected import silent_streams
+from harness.analyzer import Fold, SenderFold
+from harness.errors import RecordError
+from harness.limits import hold
+from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
+from harness.model.scenario import Expect
+from harness.store import RunReader, open_run
+from harness.units import NS_PER_S, format_duration
+
+PLAUSIBLE_DELAY_NS = NS_PER_S
+"""A first one-way delay outside 0 .. this means that the two clocks do not agree."""
+
+OnProgress = Callable[[float], None]
+
+
+def analyze_recording(
+    path: Path | RunReader,
+    parameters: Parameters | None = None,
+    *,
+    sender_run: Path | None = None,
+    expect: Expect | None = None,
+    on_progress: OnProgress | None = None,
+) -> Summary:
+    """Return the summary of a run on disk; nothing is written.
+
+    Args:
+      path: the run's directory, or the run opened.
+      parameters: thresholds; None for the defaults.
+      sender_run: the run of the sender, when that was recorded elsewhere: its log tells what was really sent.
+      expect: limits; None for those that the run's own scenario set.
+      on_progress: called now and then with the part done, from 0 to 1.
+
+    Raises:
+      RecordError: no run there, or one that cannot be read.
+    """
+    reader = path if isinstance(path, RunReader) else open_run(path)
+    sender_reader = open_run(sender_run) if sender_run is not None else reader
+    if sender_run is not None and not sender_reader.manifest.senders:
+        raise RecordError(f"{sender_run} holds no sender's log; name the run of `harness send`")
+    manifest, senders = reader.manifest, sender_reader.manifest.senders
+    parameters = parameters or Parameters()
+    logs = _fold_logs(sender_reader, senders)
+    streams = _with_clock_offsets(reader, manifest.streams)
+    fold = Fold(parameters)
+    for info in [*streams, *silent_streams(manifest, senders)]:
+        fold.add_stream(info)
+    for packets in _with_progress(reader, on_progress):
+        fold.update(packets)
+    by_identity = {(info.stream_id, info.epoch): info.stream for info in senders}
+    counters = reader.counters
+    observed = _observed(reader)
+    summary = Summary(
+        path=str(reader.path),
+        parameters=parameters,
+        streams=fold.summaries(
+            observed=observed,
+            joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
+            sent={
+                info.number: logs[by_identity[info.stream_id, info.epoch]]
+                for info in fold.streams
+                if (info.stream_id, info.epoch) in by_identity
+            },
+            drops={
+                info.name: counters.socket_drops.get(info.name, 0) if info.counts_drops else None
+                for info in manifest.receivers
+            },
+        ),
+        senders=[logs[info.stream].summary() for info in senders],
+        events=reader.events,
+        rejected=counters.rejected,
+        misdelivered=sum(counters.misdelivered.values()),
+        socket_drops=sum(counters.socket_drops.values()) if counters.socket_drops else None,
+        notes=_notes(reader, sender_reader),
+    )
+    if expect is None:
+        expect = msgspec.convert(manifest.resolved.get("expect", {}), Expect)
+    return msgspec.structs.replace(summary, limits=hold(summary, expect))
+
+
+def _fold_logs(reader: RunReader, senders: list[SenderInfo]) -> Mapping[int, SenderFold]:
+    """Fold the sender's log, stream by stream."""
+    logs = {info.stream: SenderFold(info) for info in senders}
+    for rows in reader.sent():
+        for number in np.unique(rows["stream"]).tolist():
+            logs[number].update(rows[rows["stream"] == number])
+    return logs
+
+
+def _with_progress(reader: RunReader, on_progress: OnProgress | None) -> Iterator[PacketArray]:
+    n_done = 0
+    for packets in reader.packets():
+        yield packets
+        n_done += len(packets)
+        if on_progress is not None:
+            on_progress(n_done / max(1, reader.n_packets))
+
+
+def _with_clock_offsets(reader: RunReader, streams: list[StreamInfo]) -> list[StreamInfo]:
+    """Return the streams, with the clock offset of those whose sender's clock is evidently not ours.
+
+    A run that sent and received by itself has one clock. Elsewhere the first delay of a stream tells: a network does
+    not hold a packet for a second, and never delivers it before it was sent.
+    """
+    if reader.manifest.senders:
+        return streams
+    first = next(reader.packets(), None)
+    if first is None:
+        return streams
+    judged = []
+    for info in streams:
+        rows = first[(first["stream"] == info.number) & (first["tx_ns"] != UNDEFINED_NS)][:1024]
+        if info.clock_rate is None and len(rows):
+            delay_ns = int((rows["rx_ns"] - rows["tx_ns"]).min())
+            if not 0 <= delay_ns <= PLAUSIBLE_DELAY_NS:
+                info = msgspec.structs.replace(info, clock_offset_ns=delay_ns)
+        judged.append(info)
+    return judged
+
+
+def _observed(reader: RunReader) -> tuple[int, int] | None:
+    """Return from when to when the run listened, on its time line; to the last packet for a run that was killed."""
+    manifest = reader.manifest
+    joined = [info.joined_ns for info in manifest.receivers if info.joined_ns is not None]
+    if not joined:
+        return None
+    if manifest.end is not None:
+        return min(joined), manifest.end.t_ns
+    last_ns = max((int(packets["rx_ns"].max()) for packets in reader.packets()), default=None)
+    return None if last_ns is None else (min(joined), last_ns)
+
+
+def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
+    """Return the caveats on the whole run."""
+    manifest: Manifest = reader.manifest
+    notes = list(dict.fromkeys([*reader.warnings, *sender_reader.warnings]))
+    if manifest.end is not None and manifest.end.error is not None:
+        notes.append(f"the run ended with an error: {manifest.end.error}")
+    for info in manifest.receivers:
+        if info.buffer_asked and info.buffer_granted and info.buffer_granted < info.buffer_asked:
+            notes.append(
+                f"receive buffer: {info.buffer_asked} bytes asked, {info.buffer_granted} granted; "
+                "raise net.core.rmem_max for more"
+            )
+        if info.offload:
+            notes.append("receive offload: packets of one kernel buffer share a time stamp, and are dropped together")
+    steps = [event for event in reader.events if event.kind == "clock_step"]
+    if steps:
+        notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
+    bound_ns = manifest.clocks.error_bound_ns
+    if manifest.streams and not manifest.senders:
+        sync = manifest.clocks.sync
+        bound = f", error bound {format_duration(bound_ns)}" if bound_ns is not None else ""
+        notes.append(f"one-way delay compares two clocks; the receiver's is {sync}{bound}")
+    return notes

@@ -1,0 +1,88 @@
+"""The command line: one module per subcommand, and the only place that prints, parses argv or exits.
+
+A subcommand's module says what it is (`HELP`), what it takes (`add_arguments`) and what it does (`execute`, which
+returns the exit code). Only the module that is asked for is imported, and it imports numpy, trio and matplotlib when
+it runs, so that `harness --help` is instant.
+
+Exit codes: 0 passed; 1 ran, and a limit or verdict failed; 2 usage or environment error; 130 interrupted for good.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from harness import __version__
+from harness.errors import HarnessError, nearest
+
+COMMANDS = {
+    "interfaces": "interfaces with addresses, MTU, multicast, link state",
+    "send": "send a stream of probes",
+    "receive": "join groups, record, analyze, report",
+    "run": "run a scenario, whole: traffic, timeline, verdict",
+    "analyze": "a recording, capture or table -> summary",
+    "plot": "draw the figures of a recording",
+    "report": "write report.html and report.md of a recording",
+    "export": "write a recording as CSV or Parquet",
+    "protocols": "list the known formats; check a schema of your own",
+    "completion": "print completions for bash, zsh or tcsh",
+}
+"""Subcommands and their one-line help; the module of the same name implements each."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except HarnessError as exc:
+        print(f"harness: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("harness: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(arguments: list[str]) -> int:
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    if wanted is not None and wanted not in COMMANDS:
+        print(f"harness: unknown command {wanted!r}{nearest(wanted, COMMANDS)}", file=sys.stderr)
+        return 2
+    parser = build_parser([wanted] if wanted else [])
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    return int(importlib.import_module(f"harness.cli.{args.command}").execute(args))
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, like all of this program's."""
+
+    def error(self, message: str) -> None:  # type: ignore[override] # argparse says NoReturn; exit() does not return
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser; only the subcommands in `complete` get their arguments."""
+    parser = _Parser(
+        prog="harness",
+        description="Send, receive, record, analyze and plot multicast and UDP traffic until a drop-out reproduces.",
+        epilog="Quantities carry units: 60s, 250ms, 1kpps, 10Mbit/s, 8MB. Exit code: 0 passed, 1 failed, 2 error.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_text, description=help_text.capitalize() + ".", allow_abbrev=False
+        )
+        if name in complete:
+            importlib.import_module(f"harness.cli.{name}").add_arguments(command)
+    return parser

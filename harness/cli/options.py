@@ -1,0 +1,136 @@
+"""Options that several subcommands share, spelt alike everywhere, and their conversion."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from harness.errors import UsageError
+from harness.units import parse_duration, parse_ratio
+
+if TYPE_CHECKING:
+    from harness.model import Parameters
+    from harness.model.scenario import Expect
+
+T = TypeVar("T")
+
+
+def quantity(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return an argparse type from a parser that raises UsageError, keeping its message."""
+
+    def convert(text: str) -> T:
+        try:
+            return parse(text)
+        except UsageError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from exc
+
+    return convert
+
+
+def checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """Return an argparse type that checks a quantity and keeps its spelling, which the manifest shows."""
+
+    def convert(text: str) -> str:
+        quantity(parse)(text)
+        return text
+
+    return convert
+
+
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    """Return an argparse type for integers within bounds."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from exc
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{value} lies outside {least} to {most}")
+        return value
+
+    return convert
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json: one JSON document on stdout, everything else on stderr."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, all else on stderr")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add --output: where the run lands."""
+    parser.add_argument(
+        "--output",
+        metavar="results/NAME",
+        help="directory of the run (default: a new one named by date under results/)",
+    )
+
+
+def add_interface(parser: argparse.ArgumentParser) -> None:
+    """Add --interface, by name, address or index."""
+    parser.add_argument(
+        "--interface", metavar="IF", help="network interface: name, address or index (see: harness interfaces)"
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the limits that decide the exit code; the same names as in a scenario's [expect]."""
+    limits = parser.add_argument_group("limits", "exit code 1 when one is exceeded")
+    limits.add_argument(
+        "--max-loss", metavar="RATIO", type=checked(parse_ratio), help="loss ratio of each stream, 0.1%%"
+    )
+    limits.add_argument(
+        "--max-dropout", metavar="TIME", type=checked(parse_duration), help="longest drop-out window, 200ms"
+    )
+    limits.add_argument("--max-reordered", metavar="RATIO", type=checked(parse_ratio), help="reordered ratio, 1%%")
+    limits.add_argument("--max-duplicates", metavar="N", type=whole_number(0, 2**62), help="duplicates of each stream")
+
+
+def add_thresholds(parser: argparse.ArgumentParser) -> None:
+    """Add the analysis thresholds that stand behind the figures."""
+    group = parser.add_argument_group("thresholds")
+    group.add_argument(
+        "--tmax",
+        metavar="TIME",
+        type=quantity(parse_duration),
+        help="later than this after sending is lost (default: never)",
+    )
+    group.add_argument(
+        "--min-packets",
+        metavar="N",
+        type=whole_number(1, 2**31),
+        default=3,
+        help="shortest drop-out window in packets (default 3)",
+    )
+    group.add_argument(
+        "--min-duration",
+        metavar="TIME",
+        type=quantity(parse_duration),
+        default=0,
+        help="shortest drop-out window in time (default 0)",
+    )
+    group.add_argument(
+        "--gmin", metavar="N", type=whole_number(1, 2**31), default=16, help="RFC 3611 Gmin in packets (default 16)"
+    )
+
+
+def parameters_of(args: argparse.Namespace) -> Parameters:
+    """Return the thresholds that were asked for."""
+    from harness.model import Parameters
+
+    return Parameters(
+        tmax_ns=args.tmax, min_packets=args.min_packets, min_duration_ns=args.min_duration, gmin=args.gmin
+    )
+
+
+def limits_of(args: argparse.Namespace) -> Expect:
+    """Return the limits that were asked for."""
+    from harness.model.scenario import Expect
+
+    return Expect(
+        max_loss=args.max_loss,
+        max_dropout=args.max_dropout,
+        max_reordered=args.max_reordered,
+        max_duplicates=args.max_duplicates,
+    )

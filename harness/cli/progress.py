@@ -1,0 +1,79 @@
+"""The line that shows that a run is alive: rate, loss, last window, own drops; twice a second at most.
+
+On a terminal it stays one line; elsewhere (a log, a service) it is printed every ten seconds. It goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from harness.units import NS_PER_S, format_duration, format_scaled
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from harness.run import Run
+
+LOG_PERIOD_S = 10.0
+
+
+class Progress:
+    """Draws the live line of a run; use as a context manager, and pass `update` as `on_progress`."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._last_ns = self._last_logged_ns = 0
+        self._last_n = 0
+        self._is_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Progress:
+        if self._is_terminal:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("starting", refresh_per_second=2)
+            self._status.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    async def update(self, run: Run) -> None:
+        """Show the state of a run now."""
+        text = self._text(run)
+        if self._status is not None:
+            self._status.update(text)
+            return
+        now_ns = run.clock.now_ns()
+        if now_ns - self._last_logged_ns >= LOG_PERIOD_S * NS_PER_S:
+            self._last_logged_ns = now_ns
+            print(f"harness: {text}", file=sys.stderr, flush=True)
+
+    def _text(self, run: Run) -> str:
+        now_ns, recorder = run.clock.now_ns(), run.recorder
+        n = recorder.n_received if run.receivings else recorder.n_sent
+        pps = (n - self._last_n) * NS_PER_S / max(1, now_ns - self._last_ns) if self._last_ns else 0.0
+        self._last_ns, self._last_n = now_ns, n
+        parts = [format_duration(max(0, now_ns - run.started_ns) // 10**8 * 10**8)]
+        if run.sendings:
+            parts.append(f"sent {recorder.n_sent:,}")
+            if recorder.n_refused:
+                parts.append(f"refused {recorder.n_refused:,}")
+        if run.receivings:
+            parts.append(f"received {recorder.n_received:,}")
+        parts.append(format_scaled(pps, "pps"))
+        if run.receivings:
+            parts += self._loss(run)
+        return "  ".join(parts)
+
+    def _loss(self, run: Run) -> list[str]:
+        live = run.recorder.fold.live()
+        parts = [f"lost {live.lost:,}"] if live.received else ["waiting for the first packet"]
+        if live.last_window is not None:
+            parts.append(f"last window {live.last_window}")
+        drops = [receiving.drops() for receiving in run.receivings]
+        n_drops = sum(n for n in drops if n is not None)
+        if n_drops:
+            parts.append(f"own buffer dropped {n_drops:,}")
+        return parts

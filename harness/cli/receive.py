@@ -1,0 +1,115 @@
+"""`harness receive GROUP:PORT...`: join, record, analyze and report."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from harness.cli.options import (
+    add_interface,
+    add_json,
+    add_limits,
+    add_output,
+    add_thresholds,
+    checked,
+    limits_of,
+    parameters_of,
+)
+from harness.errors import UsageError, nearest
+from harness.units import parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from harness.model.scenario import TimedEvent
+
+ACTIONS = ("join", "leave", "reopen", "note")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "groups", metavar="GROUP:PORT", nargs="+", help="239.1.2.3:5000, [ff15::1]:5000, or a local unicast address"
+    )
+    add_interface(parser)
+    parser.add_argument("--source", metavar="S", help="join for this sender only (SSM, RFC 4607)")
+    parser.add_argument(
+        "--duration",
+        metavar="TIME",
+        type=checked(parse_duration),
+        help="record this long (default: to the end of the streams, or Ctrl-C)",
+    )
+    parser.add_argument(
+        "--timeout", metavar="TIME", type=checked(parse_duration), help="give up when no packet came within this time"
+    )
+    parser.add_argument(
+        "--buffer",
+        metavar="SIZE",
+        type=checked(parse_size),
+        help="receive buffer to ask for, 8MB (default: the system's)",
+    )
+    parser.add_argument(
+        "--protocol",
+        metavar="NAME",
+        default="probe",
+        help="format of the packets, or path.py:NAME for your own (see: harness protocols)",
+    )
+    parser.add_argument(
+        "--at",
+        metavar='"TIME ACTION"',
+        action="append",
+        default=[],
+        help='while recording: "5s reopen", "2s leave", "3s join 239.1.2.3:5000", "4s note text"; repeatable',
+    )
+    parser.add_argument(
+        "--offload", action="store_true", help="receive offload (Linux): for rate, not for per-packet truth"
+    )
+    add_limits(parser)
+    add_thresholds(parser)
+    add_output(parser)
+    add_json(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Receive until the end, then conclude."""
+    from harness.cli.session import perform_and_conclude
+    from harness.model.scenario import Receiver, Scenario
+    from harness.model.scenario_text import check_scenario
+
+    receiver = Receiver(
+        groups=args.groups,
+        interface=args.interface,
+        source=args.source,
+        protocol=args.protocol,
+        buffer=args.buffer,
+        offload=args.offload,
+    )
+    scenario = Scenario(
+        name="receive",
+        duration=args.duration,
+        timeout=args.timeout,
+        receiver=[receiver],
+        event=[timed_event(text) for text in args.at],
+        expect=limits_of(args),
+    )
+    check_scenario(scenario, "harness receive")
+    return perform_and_conclude(scenario, args, parameters_of(args))
+
+
+def timed_event(text: str) -> TimedEvent:
+    """Return the event that `--at` spells.
+
+    Raises:
+      UsageError: no time, an unknown action, or a group where none is meant.
+    """
+    import msgspec
+
+    from harness.model.scenario import TimedEvent
+
+    at, _, rest = text.strip().partition(" ")
+    action, _, what = rest.strip().partition(" ")
+    parse_duration(at)
+    if action not in ACTIONS:
+        raise UsageError(f'--at "{text}": unknown action {action!r}{nearest(action, ACTIONS)}')
+    if action == "reopen" and what:
+        raise UsageError(f'--at "{text}": reopen takes no group, it reopens every socket of the receiver')
+    key = "text" if action == "note" else "group"
+    return msgspec.convert({"at": at, "action": action} | ({key: what} if what else {}), TimedEvent)

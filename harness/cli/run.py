@@ -1,0 +1,47 @@
+"""`harness run SCENARIO.toml`: one scenario, whole."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli.options import add_json, add_output, add_thresholds, parameters_of
+from harness.errors import UsageError, nearest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "scenario", metavar="SCENARIO.toml", help="scenario file, or the name of one that comes with harness: demo"
+    )
+    add_thresholds(parser)
+    add_output(parser)
+    add_json(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the scenario; its [expect] decides the exit code."""
+    from harness.cli.session import perform_and_conclude
+    from harness.model.scenario_text import parse_scenario
+
+    path = find_scenario(args.scenario)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"scenario {path} cannot be read: {exc}") from exc
+    return perform_and_conclude(parse_scenario(text, path.name), args, parameters_of(args), path.parent)
+
+
+def find_scenario(text: str) -> Path:
+    """Return the file of a scenario given by path or by the name of a built-in one.
+
+    Raises:
+      UsageError: neither; names the built-in ones.
+    """
+    path = Path(text)
+    built_in = {file.stem: file for file in (Path(__file__).parent.parent / "scenarios").glob("*.toml")}
+    if path.is_file():
+        return path
+    if text in built_in:
+        return built_in[text]
+    raise UsageError(f"no scenario file {text!r}, and none of that name comes with harness{nearest(text, built_in)}")

@@ -1,0 +1,97 @@
+"""What `send`, `receive` and `run` have in common: perform a scenario, then analyze, plot, report and judge it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.model import Parameters, Summary
+    from harness.model.scenario import Expect, Scenario
+
+COMMAND_NAME = "harness"
+
+
+def command_line() -> list[str]:
+    """Return the command that repeats this one, with the program's name instead of its path."""
+    return [COMMAND_NAME, *sys.argv[1:]]
+
+
+def asked(args: argparse.Namespace) -> dict[str, object]:
+    """Return the arguments as given, as JSON values."""
+    return {name: value for name, value in vars(args).items() if value is not None and name != "command"}
+
+
+def perform_and_conclude(
+    scenario: Scenario, args: argparse.Namespace, parameters: Parameters, folder: Path = Path()
+) -> int:
+    """Run a scenario with the live line, write its results, print them, and return the exit code."""
+    from harness.cli.progress import Progress
+    from harness.run import Run, perform
+
+    def announce(run: Run) -> None:
+        what = ", ".join(
+            [f"send {sending.plan.group}" for sending in run.sendings]
+            + [f"receive {membership}" for receiving in run.receivings for membership in receiving.plan.memberships][:5]
+        )
+        print(f"harness: recording to {run.writer.path}: {what}; Ctrl-C ends it and keeps the data", file=sys.stderr)
+        for note in run.plan.notes:
+            print(f"harness: note: {note}", file=sys.stderr)
+
+    with Progress() as progress:
+        outcome = perform(
+            scenario,
+            output=Path(args.output) if args.output else None,
+            command=command_line(),
+            asked=asked(args),
+            folder=folder,
+            on_progress=progress.update,
+            on_start=announce,
+        )
+    code = conclude_and_print(outcome.path, args, parameters)
+    if outcome.error is not None:
+        print(f"harness: {outcome.error}", file=sys.stderr)
+        return 2
+    if outcome.reason == "timeout":
+        print("harness: nothing was received within the timeout", file=sys.stderr)
+        return 1
+    return code
+
+
+def conclude_and_print(
+    path: Path,
+    args: argparse.Namespace,
+    parameters: Parameters,
+    *,
+    sender_run: Path | None = None,
+    expect: Expect | None = None,
+) -> int:
+    """Analyze a recording, write summary, plots and report, print them; return 1 when a limit or verdict failed."""
+    from harness.conclusion import conclude
+
+    conclusion = conclude(path, parameters, sender_run=sender_run, expect=expect)
+    if args.json:
+        print_json(conclusion.summary)
+    else:
+        from harness.report import format_table
+
+        print(format_table(conclusion.summary))
+        print(f"report: {conclusion.report}")
+        print(f"again:  {COMMAND_NAME} analyze {shlex.quote(str(path))}")
+    return 0 if is_passed(conclusion.summary) else 1
+
+
+def is_passed(summary: Summary) -> bool:
+    """Whether no limit failed."""
+    return all(limit.is_passed is not False for limit in summary.limits)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on stdout."""
+    import msgspec
+
+    sys.stdout.write(json.dumps(msgspec.to_builtins(value, enc_hook=str), ensure_ascii=False) + "\n")

@@ -1,0 +1,236 @@
+"""One run: open everything, keep the timeline, stop for a stated reason, leave a complete recording."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import trio
+
+from harness.errors import HarnessError, StorageError
+from harness.model import Clocks, Counters, End
+from harness.net import RunClock, SenderSocket
+from harness.run.plan import EventPlan, Plan
+from harness.run.receiving import Receiving
+from harness.run.recorder import Recorder
+from harness.run.sending import Sending
+from harness.store import RunWriter
+from harness.units import NS_PER_S
+
+START_DELAY_NS = 100_000_000
+"""From the last join to the first packet, so that a membership report is out before the traffic."""
+
+POLL_S = 0.02
+CLOCK_POLL_S = 0.5
+PROGRESS_PERIOD_S = 0.5
+
+
+@dataclass
+class Outcome:
+    """How a run ended: the reason in a word, and for an error its one line."""
+
+    path: Path
+    reason: str = "complete"
+    error: str | None = None
+
+
+class Run:
+    """One run of a plan into a directory.
+
+    Attributes:
+      recorder, sendings, receivings: its parts, for a status line to read.
+      started_ns: when the timeline began, on the run's time line.
+    """
+
+    def __init__(self, plan: Plan, writer: RunWriter, clock: RunClock, clocks: Clocks) -> None:
+        self.plan, self.writer, self.clock, self.clocks = plan, writer, clock, clocks
+        self.recorder = Recorder(writer, clock)
+        self.recorder.counters = self.counters
+        self.sendings = [Sending(stream, self.recorder) for stream in plan.streams]
+        self.receivings = [Receiving(receiver, self.recorder) for receiver in plan.receivers]
+        self.started_ns = clock.now_ns()
+        self.outcome = Outcome(writer.path)
+        self._n_sending = len(self.sendings)
+        self._ended = trio.Event()
+
+    def counters(self) -> Counters:
+        """Return the receivers' running totals."""
+        drops = {receiving.plan.name: receiving.drops() for receiving in self.receivings}
+        rejected: dict[str, int] = {}
+        for receiving in self.receivings:
+            for reason, n in receiving.demultiplexer.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + n
+        return Counters(
+            socket_drops={name: n for name, n in drops.items() if n is not None},
+            rejected=rejected,
+            misdelivered={receiving.plan.name: receiving.demultiplexer.misdelivered for receiving in self.receivings},
+        )
+
+    def stop(self, reason: str, error: str | None = None) -> None:
+        """End the run; the first reason stands."""
+        if not self._ended.is_set():
+            self.outcome.reason, self.outcome.error = reason, error
+            self._ended.set()
+
+    async def execute(self, on_progress: Callable[[Run], Awaitable[None]] | None = None) -> Outcome:
+        """Run until it ends by itself, by the plan's duration or by a signal, and finish the recording.
+
+        An error of the environment (a refused join, a full disk) is the outcome's `error`; what was recorded stays.
+        """
+        try:
+            sockets = self._open()
+            await self._with_everything_open(sockets, on_progress)
+        except* HarnessError as group:
+            self.outcome.reason, self.outcome.error = "error", str(first_error(group))
+        finally:
+            for receiving in self.receivings:
+                receiving.close()
+            with trio.CancelScope(shield=True):
+                await self._finish()
+        return self.outcome
+
+    def _open(self) -> list[SenderSocket]:
+        """Open and join everything that the run starts with, so that an environment error shows before it."""
+        for receiving in self.receivings:
+            if receiving.plan.start_ns == 0:
+                self.writer.add_receiver(receiving.open())
+        sockets = [sending.open() for sending in self.sendings]
+        self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
+        for sending, socket in zip(self.sendings, sockets, strict=True):
+            self.writer.add_sender(sending.info(socket, self.started_ns + sending.plan.start_ns))
+        if self.receivings and self.receivings[0].sockets:
+            self.clocks = msgspec.structs.replace(self.clocks, rx_source=self.receivings[0].rx_source)
+            self.writer.amend(clocks=self.clocks)
+        self.recorder.event("start", f"{self.plan.name} starts", t_ns=self.started_ns)
+        return sockets
+
+    async def _with_everything_open(
+        self, sockets: list[SenderSocket], on_progress: Callable[[Run], Awaitable[None]] | None
+    ) -> None:
+        await self.recorder.flush()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch_signals)
+            nursery.start_soon(self.recorder.keep_flushing)
+            nursery.start_soon(self._watch_clock)
+            for receiving in self.receivings:
+                nursery.start_soon(self._receive, receiving)
+            for event in self.plan.events:
+                nursery.start_soon(self._at, event)
+            nursery.start_soon(self._watch_end)
+            if on_progress is not None:
+                nursery.start_soon(self._report, on_progress)
+            async with trio.open_nursery() as senders:
+                for sending, socket in zip(self.sendings, sockets, strict=True):
+                    senders.start_soon(self._send, sending, socket)
+                await self._ended.wait()
+                for sending in self.sendings:
+                    sending.stop.set()
+            if self.receivings and self.sendings:
+                await trio.sleep(self._stragglers_s())
+            nursery.cancel_scope.cancel()
+
+    def _stragglers_s(self) -> float:
+        """After the senders have told their end, what is on its way still has this long."""
+        return min(self.plan.linger_ns / NS_PER_S, 0.2) if self.outcome.reason != "complete" else 0.0
+
+    async def _send(self, sending: Sending, socket: SenderSocket) -> None:
+        await sending.run(socket, self.started_ns + sending.plan.start_ns)
+        self._n_sending -= 1
+
+    async def _receive(self, receiving: Receiving) -> None:
+        if not receiving.sockets:
+            await trio.sleep_until(self._trio_time(receiving.plan.start_ns))
+            self.writer.add_receiver(receiving.open())
+        await receiving.run()
+
+    def _trio_time(self, offset_ns: int) -> float:
+        """Return the Trio clock's time of an offset from the start of the timeline."""
+        wait_ns: int = max(0, self.started_ns + offset_ns - self.clock.now_ns())
+        return trio.current_time() + wait_ns / NS_PER_S
+
+    async def _at(self, event: EventPlan) -> None:
+        await trio.sleep_until(self._trio_time(event.at_ns))
+        if event.action == "note":
+            self.recorder.event("note", event.text or "note", receiver=event.receiver)
+            return
+        for receiving in self.receivings:
+            if event.receiver in ("", receiving.plan.name):
+                getattr(receiving, event.action)(*([] if event.action == "reopen" else [event.group]))
+
+    async def _watch_signals(self) -> None:
+        """Let Ctrl-C and a polite kill end the run and keep the data; a second one ends it at once."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if self._ended.is_set():
+                    raise KeyboardInterrupt
+                self.recorder.event("note", f"{signal.Signals(number).name} received: ending")
+                self.stop("interrupted")
+
+    async def _watch_clock(self) -> None:
+        while True:
+            await trio.sleep(CLOCK_POLL_S)
+            step_ns = self.clock.check_step()
+            if step_ns:
+                self.recorder.event(
+                    "clock_step", f"realtime clock stepped by {step_ns / 1e6:+.3f} ms; windows are not moved by it"
+                )
+
+    async def _watch_end(self) -> None:
+        """Find out when the run is over."""
+        plan, clock = self.plan, self.clock
+        last_event_ns = self.started_ns + max((event.at_ns for event in plan.events), default=0)
+        while not self._ended.is_set():
+            await trio.sleep(POLL_S)
+            now_ns = clock.now_ns()
+            if plan.duration_ns is not None and now_ns >= self.started_ns + plan.duration_ns:
+                self.stop("duration")
+            elif self.sendings and self._n_sending == 0:
+                await trio.sleep(plan.linger_ns / NS_PER_S if self.receivings else 0)
+                self.stop("complete")
+            elif not self.sendings and now_ns > last_event_ns and self._has_heard_every_end():
+                await trio.sleep(plan.linger_ns / NS_PER_S)
+                self.stop("end of stream")
+            elif (
+                plan.timeout_ns is not None
+                and self.receivings
+                and not self.recorder.n_received
+                and now_ns >= self.started_ns + plan.timeout_ns
+            ):
+                self.stop("timeout")
+
+    def _has_heard_every_end(self) -> bool:
+        """Whether every group joined has been heard, and every stream heard has told its end."""
+        registry = self.recorder.registry
+        heard = {(info.receiver, info.group) for info in registry.streams.values()}
+        joined = {(r.plan.name, str(m.group)) for r in self.receivings for m in r.memberships}
+        return bool(joined) and joined <= heard and registry.ended == set(registry.streams)
+
+    async def _report(self, on_progress: Callable[[Run], Awaitable[None]]) -> None:
+        while True:
+            await trio.sleep(PROGRESS_PERIOD_S)
+            await on_progress(self)
+
+    async def _finish(self) -> None:
+        """Bring the rest to the disk, with the ends of streams and the final counters."""
+        for info in self.recorder.registry.take_fresh():
+            self.writer.add_stream(info)
+        self.writer.set_counters(self.counters())
+        now_ns = self.clock.now_ns()
+        end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)
+        try:
+            self.recorder.event("end", f"{self.plan.name} ends: {self.outcome.reason}")
+            await trio.to_thread.run_sync(self.writer.finish, end)
+        except StorageError as exc:
+            self.outcome.reason, self.outcome.error = "error", str(exc)
+
+
+def first_error(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
+    """Return the first error of a group, however deep it stands."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, HarnessError)
+    return error

@@ -1,0 +1,254 @@
+"""A scenario with every unit parsed, every default filled in and every name resolved: what a run will really do."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import InterfaceError, UsageError
+from harness.model import Endpoint, Membership, parse_address, parse_endpoint
+from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream
+from harness.net import check_usable, find_interface
+from harness.traffic import ImpairmentSpec, Schedule, check_size, parse_schedule
+from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
+
+WIDTH_HEADER = 256
+"""Bytes of each payload that a receiver keeps: all headers known here fit, and the buffers stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """One stream to send, resolved."""
+
+    number: int
+    stream_id: int
+    epoch: int
+    group: Endpoint
+    interface: str | None
+    schedule: Schedule
+    size: int
+    count: int | None
+    duration_ns: int | None
+    start_ns: int
+    ttl: int
+    dscp: int
+    loop: bool
+    has_pattern: bool
+    offload: bool
+    impairment: ImpairmentSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverPlan:
+    """One receiver, resolved."""
+
+    name: str
+    memberships: tuple[Membership, ...]
+    protocol: str
+    buffer_bytes: int | None
+    start_ns: int
+    offload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """Something to do at `at_ns` after the start of the run."""
+
+    at_ns: int
+    action: str
+    receiver: str
+    group: Endpoint | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run, resolved."""
+
+    name: str
+    streams: tuple[StreamPlan, ...]
+    receivers: tuple[ReceiverPlan, ...]
+    events: tuple[EventPlan, ...]
+    duration_ns: int | None
+    timeout_ns: int | None
+    linger_ns: int
+    expect: Expect
+    notes: tuple[str, ...] = ()
+    resolved: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The manifest's kind: "send", "receive" or "run" for both."""
+        if not self.receivers:
+            return "send"
+        return "run" if self.streams else "receive"
+
+
+def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
+    """Return the plan of a scenario on this machine.
+
+    Args:
+      scenario: as parsed.
+      folder: where relative file names in it (a schedule's) start from.
+
+    Raises:
+      UsageError: a value that cannot mean anything here.
+      InterfaceError: no such interface, or one that cannot do multicast.
+    """
+    chance = random.Random(scenario.seed)
+    streams = tuple(_stream(place, stream, chance, folder) for place, stream in enumerate(scenario.stream))
+    identities = [(stream.stream_id, str(stream.group)) for stream in streams]
+    for identity in identities:
+        if identities.count(identity) > 1:
+            raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
+    receivers = tuple(_receiver(receiver) for receiver in scenario.receiver)
+    events = tuple(
+        EventPlan(
+            at_ns=parse_duration(event.at),
+            action=event.action,
+            receiver=event.receiver,
+            group=parse_endpoint(event.group) if event.group else None,
+            text=event.text,
+        )
+        for event in scenario.event
+    )
+    endless = [stream for stream in streams if stream.count is None and stream.duration_ns is None]
+    duration_ns = parse_duration(scenario.duration) if scenario.duration else None
+    if endless and receivers and duration_ns is None:
+        raise UsageError(f"stream to {endless[0].group} never ends; give it a count or a duration, or the run one")
+    return Plan(
+        name=scenario.name,
+        streams=streams,
+        receivers=receivers,
+        events=tuple(sorted(events, key=lambda event: event.at_ns)),
+        duration_ns=duration_ns,
+        timeout_ns=parse_duration(scenario.timeout) if scenario.timeout else None,
+        linger_ns=parse_duration(scenario.linger),
+        expect=scenario.expect,
+        notes=tuple(_notes(streams, receivers)),
+        resolved=_described(scenario, streams, receivers),
+    )
+
+
+def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> StreamPlan:
+    group = parse_endpoint(stream.group)
+    size, rate = parse_size(stream.size), parse_rate(stream.rate)
+    check_size(size)
+    if not 0 <= stream.ttl <= 255:
+        raise UsageError(f"ttl {stream.ttl} to {group}: from 0 (this host) to 255; 1 stays on the link")
+    if not 0 <= stream.dscp <= 63:
+        raise UsageError(f"dscp {stream.dscp} to {group}: from 0 to 63 (RFC 2474)")
+    if stream.count is not None and stream.count < 1:
+        raise UsageError(f"count {stream.count} to {group}: at least 1")
+    if stream.stream is not None and not 0 <= stream.stream < 2**32:
+        raise UsageError(f"stream id {stream.stream} to {group}: from 0 to 4294967295")
+    seed = chance.randrange(2**31)
+    return StreamPlan(
+        number=place,
+        stream_id=stream.stream if stream.stream is not None else place + 1,
+        epoch=secrets.randbits(32),
+        group=group,
+        interface=_interface(stream.interface, group),
+        schedule=parse_schedule(stream.schedule, rate, size, _offsets(stream.schedule, folder)),
+        size=size,
+        count=stream.count,
+        duration_ns=parse_duration(stream.duration) if stream.duration else None,
+        start_ns=parse_duration(stream.start),
+        ttl=stream.ttl,
+        dscp=stream.dscp,
+        loop=stream.loop,
+        has_pattern=stream.pattern,
+        offload=stream.offload,
+        impairment=_impairment(stream.impair, seed) if stream.impair else None,
+    )
+
+
+def _offsets(schedule: str, folder: Path) -> str | None:
+    kind, _, name = schedule.partition(":")
+    if kind != "file":
+        return None
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"schedule file {name!r} cannot be read: {exc}") from exc
+
+
+def _impairment(impair: Impair, seed: int) -> ImpairmentSpec:
+    starts = [(parse_duration(dropout.at), parse_duration(dropout.lasts)) for dropout in impair.dropouts]
+    return ImpairmentSpec(
+        dropouts_ns=tuple((start, start + lasts) for start, lasts in starts),
+        loss=parse_ratio(impair.loss),
+        duplicate=parse_ratio(impair.duplicate),
+        reorder=parse_ratio(impair.reorder),
+        corrupt=parse_ratio(impair.corrupt),
+        displacement=impair.displacement,
+        seed=impair.seed if impair.seed is not None else seed,
+    )
+
+
+def _receiver(receiver: Receiver) -> ReceiverPlan:
+    source = parse_address(receiver.source) if receiver.source else None
+    groups = [parse_endpoint(group) for group in receiver.groups]
+    for group in groups:
+        if groups.count(group) > 1:
+            raise UsageError(f"group {group} is named twice; a socket can join it once")
+        if source is not None and not group.is_multicast:
+            raise UsageError(f"source {source} with {group}: only a multicast group is joined for one source")
+    return ReceiverPlan(
+        name=receiver.name,
+        memberships=tuple(Membership(group, _interface(receiver.interface, group), source) for group in groups),
+        protocol=receiver.protocol,
+        buffer_bytes=parse_size(receiver.buffer) if receiver.buffer else None,
+        start_ns=parse_duration(receiver.start),
+        offload=receiver.offload,
+    )
+
+
+def _interface(asked: str | None, group: Endpoint) -> str | None:
+    """Return the interface's name; refuse one that cannot carry the group."""
+    if asked is not None and group.zone is not None and asked != group.zone:
+        raise UsageError(f"{group} names the interface {group.zone}, and --interface says {asked}; use one of them")
+    text = asked or group.zone
+    if text is None:
+        if group.version == 6 and group.is_multicast:
+            raise InterfaceError(
+                f"{group}: an IPv6 group is joined and sent on one interface; name it with --interface"
+            )
+        return None
+    interface = find_interface(text)
+    check_usable(interface, group)
+    return interface.name
+
+
+def _notes(streams: tuple[StreamPlan, ...], receivers: tuple[ReceiverPlan, ...]) -> list[str]:
+    """Return what is allowed and yet worth saying."""
+    notes = []
+    ends: dict[Endpoint, str | None] = {stream.group: stream.interface for stream in streams}
+    ends |= {joined.group: joined.interface for receiver in receivers for joined in receiver.memberships}
+    for group, interface in ends.items():
+        if not group.is_multicast:
+            notes.append(f"{group} is a unicast or broadcast address: nothing is joined for it")
+        elif interface is None:
+            notes.append(f"{group}: no interface named, the kernel's route table chooses it; pin it with --interface")
+    return notes
+
+
+def _described(
+    scenario: Scenario, streams: tuple[StreamPlan, ...], receivers: tuple[ReceiverPlan, ...]
+) -> dict[str, Any]:
+    """Return the scenario as JSON values, with what was resolved in place of what was left open."""
+    resolved: dict[str, Any] = msgspec.to_builtins(scenario)
+    for entry, stream in zip(resolved["stream"], streams, strict=True):
+        entry |= {"interface": stream.interface, "stream": stream.stream_id, "schedule": str(stream.schedule)}
+        if stream.impairment:
+            entry["impair"]["seed"] = stream.impairment.seed
+    for entry, receiver in zip(resolved["receiver"], receivers, strict=True):
+        entry["interface"] = receiver.memberships[0].interface
+    resolved["process"] = {"pid": os.getpid()}
+    return resolved

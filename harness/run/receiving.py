@@ -1,0 +1,171 @@
+"""One receiver: its sockets, joined, left and reopened on a timeline, and their packets on the way to the record."""
+
+from __future__ import annotations
+
+import trio
+
+from harness.errors import MembershipError, UsageError, errno_text
+from harness.model import Datagrams, Endpoint, Membership, ReceiverInfo
+from harness.net import ReceiverSocket, list_interfaces, open_receiver
+from harness.run.plan import WIDTH_HEADER, ReceiverPlan
+from harness.run.recorder import Recorder
+from harness.traffic import Demultiplexer, load_protocol
+
+MAX_SOCKET_ERRORS = 100
+"""A socket that fails this often in a row is given up; the others go on."""
+
+
+class Receiving:
+    """Receives for one receiver of the plan.
+
+    Attributes:
+      n_datagrams: datagrams read, valid or not.
+      joined_ns: when the first join was done, on the run's time line.
+    """
+
+    def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
+        self.plan, self.recorder = plan, recorder
+        names = {interface.index: interface.name for interface in list_interfaces()}
+        self.demultiplexer = Demultiplexer(load_protocol(plan.protocol), recorder.registry, plan.name, names)
+        self.memberships = list(plan.memberships)
+        self.sockets: list[ReceiverSocket] = []
+        self.n_datagrams = 0
+        self.joined_ns: int | None = None
+        self._drops_before = 0
+        self._counts_drops = True
+        self._generation = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
+
+    def open(self) -> ReceiverInfo:
+        """Open and join, so that an environment error shows before the run starts; return the manifest's entry."""
+        self._open_sockets()
+        self.joined_ns = self.recorder.clock.now_ns()
+        first = self.sockets[0]
+        plan = self.plan
+        self._counts_drops = first.drops() is not None
+        return ReceiverInfo(
+            name=plan.name,
+            groups=[str(membership.group) for membership in plan.memberships],
+            source=str(plan.memberships[0].source) if plan.memberships[0].source else None,
+            interface=plan.memberships[0].interface,
+            protocol=plan.protocol,
+            buffer_asked=first.buffer_asked,
+            buffer_granted=first.buffer_granted,
+            counts_drops=self._counts_drops,
+            joined_ns=self.joined_ns,
+            path=first.path,
+            offload=first.offload,
+        )
+
+    @property
+    def rx_source(self) -> str:
+        """Who stamps the packets on arrival, "kernel" or "user"."""
+        return self.sockets[0].rx_source if self.sockets else "user"
+
+    def drops(self) -> int | None:
+        """Return datagrams that this receiver's socket buffers dropped so far; None where the system cannot say."""
+        if not self._counts_drops:
+            return None
+        return self._drops_before + sum(socket.drops() or 0 for socket in self.sockets)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Receive until cancelled, across reopenings."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._start_generation()
+            task_status.started()
+            await trio.sleep_forever()
+
+    def close(self) -> None:
+        """Read what is still queued, take the final drop counters and close."""
+        for socket in self.sockets:
+            for _ in range(10_000):  # bounded: a flood must not keep a run from ending
+                datagrams = socket.receive_nowait()
+                if datagrams is None or not len(datagrams):
+                    break
+                self._take(datagrams)
+        self._close_sockets()
+
+    def join(self, group: Endpoint | None) -> None:
+        """Join a group of the plan again, or a further one on the same port; None: all of the plan's."""
+        for membership in self._meant(group):
+            self._change("join", membership)
+
+    def leave(self, group: Endpoint | None) -> None:
+        """Leave a group, or all; the socket stays open."""
+        for membership in self._meant(group):
+            self._change("leave", membership)
+
+    def reopen(self) -> None:
+        """Close all sockets and open and join new ones: the remedy whose effect is to be seen."""
+        self._generation.cancel()
+        self.recorder.event("reopen", "sockets closed and opened again", receiver=self.plan.name)
+        self._close_sockets()
+        self._open_sockets()
+        self._start_generation()
+
+    def _meant(self, group: Endpoint | None) -> list[Membership]:
+        if group is None:
+            return self.memberships
+        known = [membership for membership in self.memberships if membership.group == group]
+        if known:
+            return known
+        first = self.memberships[0]
+        return [Membership(group, first.interface, first.source)]
+
+    def _change(self, action: str, membership: Membership) -> None:
+        """Join or leave on the socket that serves the group; a refusal is an event, not the end of the run."""
+        try:
+            for socket in self.sockets:
+                if membership in socket.memberships or socket.memberships[0].group.port == membership.group.port:
+                    getattr(socket, action)(membership)
+                    break
+            else:
+                raise UsageError(f"no socket of this receiver is bound to port {membership.group.port}")
+        except (MembershipError, UsageError) as exc:
+            self.recorder.event("errno", str(exc), receiver=self.plan.name)
+        else:
+            self.recorder.event(action, f"{action} {membership}", receiver=self.plan.name)
+
+    def _open_sockets(self) -> None:
+        self.sockets = open_receiver(
+            self.memberships, buffer_bytes=self.plan.buffer_bytes, width=WIDTH_HEADER, offload=self.plan.offload
+        )
+        for membership in self.memberships:
+            self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
+
+    def _close_sockets(self) -> None:
+        if self._counts_drops:
+            self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
+        for socket in self.sockets:
+            socket.close()
+        self.sockets = []
+
+    def _start_generation(self) -> None:
+        if self._nursery is None:
+            return
+        self._generation = trio.CancelScope()
+        for socket in self.sockets:
+            self._nursery.start_soon(self._pump, socket, self._generation)
+
+    async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
+        """Read one socket until its generation ends."""
+        n_errors = 0
+        with scope:
+            while n_errors < MAX_SOCKET_ERRORS:
+                try:
+                    datagrams = await socket.receive()
+                except OSError as exc:
+                    n_errors += 1
+                    if n_errors == 1:
+                        self.recorder.event("errno", f"receive: {errno_text(exc.errno or 0)}", receiver=self.plan.name)
+                    await trio.sleep(0.01)
+                    continue
+                n_errors = 0
+                self._take(datagrams)
+
+    def _take(self, datagrams: Datagrams) -> None:
+        """Put the packets of one batch on the run's time line and on record."""
+        self.n_datagrams += len(datagrams)
+        datagrams.meta["rx_ns"] = self.recorder.clock.to_run_time(datagrams.meta["rx_ns"])
+        self.recorder.packets(self.demultiplexer.receive(datagrams))

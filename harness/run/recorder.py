@@ -1,0 +1,83 @@
+"""Where a run's records go: into the store, and through the live fold that the status line is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from harness.analyzer import Fold
+from harness.model import Counters, Event, PacketArray, Parameters
+from harness.net import RunClock
+from harness.store import RunWriter
+from harness.traffic import StreamRegistry
+
+FLUSH_PERIOD_S = 1.0
+"""How often records are written and synced; what a crash can cost at most."""
+
+
+class Recorder:
+    """Takes packets, sender's records and events of one run.
+
+    Attributes:
+      registry: numbers the streams that are heard.
+      fold: the live analysis, for the status line only; the summary is made from disk afterwards.
+      counters: reads the receivers' running totals.
+      n_received, n_sent, n_refused: packets so far.
+    """
+
+    counters: Callable[[], Counters] = Counters
+
+    def __init__(self, writer: RunWriter, clock: RunClock) -> None:
+        self.writer, self.clock = writer, clock
+        self.registry = StreamRegistry()
+        self.fold = Fold(Parameters())
+        self.n_received = self.n_sent = self.n_refused = 0
+
+    def packets(self, records: PacketArray) -> None:
+        """Take records of packets received; their streams stand in the registry already."""
+        for info in self.registry.take_fresh():
+            if info.sent is None:
+                self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
+            else:
+                self.event("end_of_stream", f"stream {info.number}: {info.sent} sent", receiver=info.receiver)
+            self.writer.add_stream(info)
+            self.fold.add_stream(info)
+        self.writer.append_packets(records)
+        self.fold.update(records)
+        self.n_received += len(records)
+
+    def sent(self, records: PacketArray) -> None:
+        """Take records of a sender's log."""
+        self.writer.append_sent(records)
+        refused = int((records["errno"] != 0).sum())
+        self.n_refused += refused
+        self.n_sent += len(records) - refused
+
+    def event(self, kind: str, text: str, *, receiver: str = "", t_ns: int | None = None) -> None:
+        """Take something that happened, now or at `t_ns` of the run's time line."""
+        now_ns = self.clock.now_ns()
+        self.writer.event(
+            Event(
+                t_ns=now_ns if t_ns is None else t_ns,
+                kind=kind,
+                text=text,
+                receiver=receiver,
+                monotonic_ns=self.clock.to_monotonic(now_ns),
+            )
+        )
+
+    async def keep_flushing(self) -> None:
+        """Write and sync about once a second until cancelled; watch the realtime clock for steps."""
+        while True:
+            await trio.sleep(FLUSH_PERIOD_S)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write and sync now, in a thread, so that a slow disk does not stop the traffic.
+
+        Raises:
+          StorageError: the disk is full or gone; what fitted stays readable.
+        """
+        self.writer.set_counters(self.counters())
+        await trio.to_thread.run_sync(self.writer.flush)

@@ -1,0 +1,168 @@
+"""One sending stream: the state machine of `traffic.sender`, a socket, a ticker and, for a test, an impairment."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+
+import numpy as np
+import trio
+from numpy.typing import NDArray
+
+from harness.errors import errno_text
+from harness.model import SenderInfo
+from harness.net import SenderSocket, Ticker, open_sender
+from harness.run.plan import StreamPlan
+from harness.run.recorder import Recorder
+from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StreamSender
+
+COALESCE_NS = 250_000
+"""Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
+
+COALESCE_BELOW_NS = 50_000
+MAX_ERRNO_EVENTS = 20
+
+
+class Sending:
+    """Sends one stream from its start time until it ends or `stop` is set, then tells its end.
+
+    Attributes:
+      impairment: what was done to the stream on its way, with its ground truth; None for an unimpaired stream.
+    """
+
+    def __init__(self, plan: StreamPlan, recorder: Recorder) -> None:
+        self.plan, self.recorder = plan, recorder
+        self.impairment = Impairment(plan.impairment) if plan.impairment else None
+        self.stop = trio.Event()
+        self._errnos: Counter[int] = Counter()
+
+    def open(self) -> SenderSocket:
+        """Return the socket of the stream, so that an environment error shows before the run starts."""
+        plan = self.plan
+        return open_sender(
+            plan.group,
+            interface=plan.interface,
+            ttl=plan.ttl,
+            dscp=plan.dscp,
+            loop=plan.loop,
+            offload=plan.offload,
+        )
+
+    def info(self, socket: SenderSocket, first_due_ns: int) -> SenderInfo:
+        """Return what the manifest says of this stream."""
+        plan = self.plan
+        return SenderInfo(
+            stream=plan.number,
+            stream_id=plan.stream_id,
+            epoch=plan.epoch,
+            group=str(plan.group),
+            source=str(socket.local),
+            interface=plan.interface,
+            schedule=str(plan.schedule),
+            first_due_ns=first_due_ns,
+            interval_ns=plan.schedule.interval_ns,
+            size=plan.size,
+            ttl=plan.ttl,
+            dscp=plan.dscp,
+            offload=plan.offload,
+        )
+
+    async def run(self, socket: SenderSocket, start_ns: int) -> None:
+        """Send the stream; its schedule starts at `start_ns` on the run's time line."""
+        plan, clock = self.plan, self.recorder.clock
+        sender = StreamSender(
+            number=plan.number,
+            stream_id=plan.stream_id,
+            epoch=plan.epoch,
+            group=plan.group,
+            schedule=plan.schedule,
+            size=plan.size,
+            start_ns=start_ns,
+            count=plan.count,
+            duration_ns=plan.duration_ns,
+            has_pattern=plan.has_pattern,
+        )
+        coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
+        with Ticker() as ticker, socket:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+                while (due_ns := sender.next_due_ns) is not None:
+                    await ticker.wait_until(clock.to_monotonic(due_ns) + coalesce_ns)
+                    probes = sender.take(clock.now_ns())
+                    if len(probes):
+                        await self._send(sender, socket, probes)
+                    else:  # the catch-up limit is reached
+                        await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+                nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True), trio.move_on_after(2 * END_COPIES * END_SPACING_NS / 1e9):
+                await self._tell_end(sender, socket, ticker)
+
+    async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
+        await self.stop.wait()
+        scope.cancel()
+
+    async def _send(self, sender: StreamSender, socket: SenderSocket, probes: Probes) -> None:
+        """Hand probes to the kernel, all of them, and log what became of each."""
+        now_ns = self.recorder.clock.now_ns
+        if self.impairment is not None:
+            leaving = self.impairment.apply(probes.seq, probes.due_ns - sender.start_ns, probes.data)
+            tx_ns = now_ns()
+            refused = await self._push(socket, leaving)
+            self._note_refusals(refused)
+            self.recorder.sent(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
+            return
+        tx_ns = now_ns()
+        errnos = socket.send_nowait(probes.data)
+        self.recorder.sent(self._settled(sender, probes, tx_ns, errnos))
+        place = first_unsent(errnos)
+        while place < len(probes):
+            # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
+            await socket.wait_writable()
+            rest = Probes(probes.seq[place:], probes.due_ns[place:], probes.data[place:])
+            tx_ns = now_ns()
+            sender.stamp(rest.data, rest.seq, tx_ns)
+            errnos = socket.send_nowait(rest.data)
+            self.recorder.sent(self._settled(sender, rest, tx_ns, errnos))
+            place += first_unsent(errnos)
+
+    def _settled(
+        self, sender: StreamSender, probes: Probes, tx_ns: int, errnos: NDArray[np.uint16]
+    ) -> NDArray[np.void]:
+        """Return the log of the probes that the kernel took or refused; after an EAGAIN all are still to go."""
+        n = first_unsent(errnos)
+        self._note_refusals(errnos[:n])
+        return sender.log(Probes(probes.seq[:n], probes.due_ns[:n], probes.data[:n]), tx_ns, errnos[:n])
+
+    def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
+        for number in np.unique(errnos[errnos != 0]).tolist():
+            if number not in self._errnos and len(self._errnos) < MAX_ERRNO_EVENTS:
+                self.recorder.event("errno", f"send to {self.plan.group} refused: {errno_text(number)}")
+            self._errnos[number] += 1
+
+    async def _push(self, socket: SenderSocket, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Send rows whose log does not matter one by one; return their error numbers."""
+        outcome = np.zeros(len(data), dtype=np.uint16)
+        place = 0
+        while place < len(data):
+            errnos = socket.send_nowait(data[place:])
+            n = first_unsent(errnos)
+            outcome[place : place + n] = errnos[:n]
+            place += n
+            if n < len(errnos):
+                await socket.wait_writable()
+        return outcome
+
+    async def _tell_end(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker) -> None:
+        """Send what an impairment still holds back, then the end-of-stream probes."""
+        clock = self.recorder.clock
+        if self.impairment is not None:
+            await self._push(socket, self.impairment.flush(sender.size))
+        for _ in range(END_COPIES):
+            await self._push(socket, sender.end_probe(clock.now_ns()))
+            await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + END_SPACING_NS)
+
+
+def first_unsent(errnos: NDArray[np.uint16]) -> int:
+    """Return the place of the first packet that only has to wait (EAGAIN), or how many there are."""
+    waiting = np.flatnonzero(errnos == errno.EAGAIN)
+    return int(waiting[0]) if len(waiting) else len(errnos)

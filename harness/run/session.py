@@ -1,0 +1,120 @@
+"""A scenario from start to finish on this machine: directory, manifest, environment, traffic, and the ground truth."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import trio
+
+from harness.errors import StorageError
+from harness.evidence import boot_id, clock_state, environment, versions
+from harness.model import Clocks, Manifest
+from harness.model.scenario import Scenario
+from harness.net import RunClock
+from harness.run.engine import Outcome, Run
+from harness.run.plan import resolve
+from harness.store import RunWriter, fresh_run_path
+
+RESULTS = Path("results")
+TRUTH = "truth.jsonl"
+"""What an in-process impairment did, one record a line; it stands beside the recording that it explains."""
+
+SNAPSHOT_PATIENCE_S = 5.0
+"""How long the end of a run waits for the snapshot of the environment."""
+
+Progress = Callable[[Run], Awaitable[None]]
+
+
+def perform(
+    scenario: Scenario,
+    *,
+    output: Path | None,
+    command: Sequence[str],
+    asked: dict[str, Any] | None = None,
+    folder: Path = Path(),
+    on_progress: Progress | None = None,
+    on_start: Callable[[Run], None] | None = None,
+) -> Outcome:
+    """Run a scenario and return how it ended; its recording is complete on disk then.
+
+    Args:
+      scenario: what to do.
+      output: the run's directory; None makes a fresh one under results/.
+      command: the command line that repeats it.
+      asked: the arguments as given, for the manifest.
+      folder: where relative file names in the scenario start from.
+      on_progress: called twice a second while it runs.
+      on_start: called once, before the first packet.
+
+    Raises:
+      HarnessError: the scenario cannot be run here; no directory was made then.
+      StorageError: the directory cannot be made or written.
+    """
+    plan = resolve(scenario, folder)
+    kind = cast(Literal["receive", "send", "run"], plan.kind)
+    path = output if output is not None else fresh_run_path(RESULTS, scenario.name if kind == "run" else kind)
+    clock = RunClock()
+    sync, error_bound_ns = clock_state()
+    clocks = Clocks(
+        realtime_ns=clock.start_realtime_ns,
+        monotonic_ns=clock.start_monotonic_ns,
+        sync=sync,
+        error_bound_ns=error_bound_ns,
+    )
+    manifest = Manifest(
+        kind=kind,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=list(command),
+        asked=asked or {},
+        resolved=plan.resolved,
+        versions=versions(),
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        clocks=clocks,
+    )
+    writer = RunWriter.create(path, manifest)
+    run = Run(plan, writer, clock, clocks)
+    for note in plan.notes:
+        run.recorder.event("note", note)
+    if on_start is not None:
+        on_start(run)
+    outcome = trio.run(_execute, run, on_progress)
+    _write_truth(run, path)
+    return outcome
+
+
+async def _execute(run: Run, on_progress: Progress | None) -> Outcome:
+    """Run it, taking the environment snapshot beside the traffic."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_snapshot, run)
+        await run.execute(on_progress)
+        nursery.cancel_scope.deadline = trio.current_time() + SNAPSHOT_PATIENCE_S
+    return run.outcome
+
+
+async def _snapshot(run: Run) -> None:
+    taken = await trio.to_thread.run_sync(environment, abandon_on_cancel=True)
+    try:
+        await trio.to_thread.run_sync(run.writer.set_environment, taken)
+    except StorageError as exc:
+        run.stop("error", str(exc))
+
+
+def _write_truth(run: Run, path: Path) -> None:
+    if all(sending.impairment is None for sending in run.sendings):
+        return
+    lines = [
+        json.dumps({"stream": sending.plan.stream_id, **record})
+        for sending in run.sendings
+        if sending.impairment is not None
+        for record in sending.impairment.truth.records()
+    ]
+    try:
+        (path / TRUTH).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    except OSError as exc:
+        raise StorageError(f"cannot write {path / TRUTH}: {exc.strerror}") from exc

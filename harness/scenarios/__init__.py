@@ -1,0 +1,1 @@
+"""Scenarios that come with the program; `harness run NAME` finds them here."""
