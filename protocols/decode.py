@@ -6,6 +6,7 @@ read for the whole batch at once.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -111,14 +112,17 @@ def _reject(protocol: Protocol, fields: Fields) -> tuple[NDArray[np.uint8], NDAr
     def mark(is_bad: Column, reason: int) -> None:
         reject[is_bad & (reject == OK)] = reason
 
-    mark(fields.size == 0, EMPTY)
+    own = itertools.count(len(BASE_REASONS))
+    for name, need, hook in protocol.others:
+        mark(_ask(protocol, f"others {name!r}", hook, fields).astype(bool) & (fields.kept >= need), next(own))
+    mark((fields.size == 0) & (fixed > 0), EMPTY)
     mark(fields.size < fixed, TOO_SHORT)
     mark(fields.kept < fixed, CUT_OFF)
     mark(~protocol.layout.has_constants(fields.rows), WRONG_MAGIC)
     for path, values in protocol.versions.items():
         mark(~np.isin(fields[path], list(values)), UNKNOWN_VERSION)
-    for reason, (name, hook) in enumerate(protocol.accept, start=len(BASE_REASONS)):
-        mark(~_ask(protocol, f"accept {name!r}", hook, fields).astype(bool), reason)
+    for name, hook in protocol.accept:
+        mark(~_ask(protocol, f"accept {name!r}", hook, fields).astype(bool), next(own))
     sound = np.ones(len(fields), bool)
     if protocol.verify_header is not None:
         sound = _ask(protocol, "verify_header", protocol.verify_header, fields).astype(bool)

@@ -18,6 +18,14 @@ from protocols.schema import Protocol
 
 _BUILT_IN = {
     "probe": ("protocols.probe", "PROBE"),
+    "rtp": ("protocols.rtp", "RTP"),
+    "mpegts": ("protocols.mpegts", "MPEGTS"),
+    "sacn": ("protocols.sacn", "SACN"),
+    "artnet": ("protocols.artnet", "ARTNET"),
+    "ptp": ("protocols.ptp", "PTP"),
+    "srt": ("protocols.srt", "SRT"),
+    "iperf2": ("protocols.iperf2", "IPERF2"),
+    "mgen": ("protocols.mgen", "MGEN"),
     "raw": ("protocols.raw", "RAW"),
 }
 

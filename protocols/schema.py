@@ -47,6 +47,8 @@ class Protocol:
       interval_ns: nominal time between packets, None when not known.
       ports: well-known UDP ports, for guessing.
       versions: fields and the values of them that this schema describes; others are "unknown version".
+      others: other packets of the same family, which carry no stream: reason for rejecting, bytes that it takes to
+        tell, and a hook on `rows` that is True for them. They are named before anything else is judged.
       accept: further conditions in order, reason for rejecting and hook that is True for what passes.
       skip: hook, True for packets that are of the format but no part of any stream (null packets); no record.
       verify_header: hook, False for a packet whose header fails its own check: nothing in it can be trusted.
@@ -77,6 +79,7 @@ class Protocol:
     interval_ns: int | None = None
     ports: tuple[int, ...] = ()
     versions: Mapping[str, Collection[int]] = field(default_factory=dict)
+    others: tuple[tuple[str, int, Hook], ...] = ()
     accept: tuple[tuple[str, Hook], ...] = ()
     skip: Hook | None = None
     verify_header: Hook | None = None
@@ -131,7 +134,7 @@ class Protocol:
     @property
     def reject_reasons(self) -> tuple[str, ...]:
         """The reasons for rejecting a datagram, by the numbers in `Decoded.reject`; the first is "ok"."""
-        return BASE_REASONS + tuple(reason for reason, _ in self.accept)
+        return (*BASE_REASONS, *(reason for reason, _, _ in self.others), *(reason for reason, _ in self.accept))
 
     @property
     def is_numbered(self) -> bool:
