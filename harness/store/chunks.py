@@ -102,8 +102,7 @@ def decode_index(text: bytes, name: str) -> Index:
       name: the file's name, for the sentences about damage.
     """
     index = Index()
-    lines = text.split(b"\n")
-    torn = lines.pop()
+    *lines, torn = text.split(b"\n")
     for number, line in enumerate(lines, start=1):
         chunk = decode_line(line)
         if chunk is None or chunk.first < index.n_rows:

@@ -141,15 +141,15 @@ class RunReader:
         except OSError as exc:
             raise RecordError(f"cannot read {path}: {os_reason(exc)}") from exc
         events = []
-        lines = text.split(b"\n")
-        if lines.pop():
-            self._warn(f"{path.name}: the last line is torn; dropped")
+        *lines, torn = text.split(b"\n")
         decoder = msgspec.json.Decoder(Event)
         for number, line in enumerate(lines, start=1):
             try:
                 events.append(decoder.decode(line))
             except (ValueError, RecursionError) as exc:
                 self._warn(f"{path.name}: line {number} is no event ({exc}); skipped")
+        if torn:
+            self._warn(f"{path.name}: the last line is torn; dropped")
         return events
 
     def _warn(self, text: str) -> None:

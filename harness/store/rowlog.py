@@ -17,7 +17,8 @@ from harness.store.chunks import Chunk, checksum, encode_line
 
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _RESERVE_BYTES = 64 * 1024
-"""On a full disk so much of what fitted is given up again, for the checksum lines and the manifest's end."""
+"""On a full disk so much of what fitted is given up again, for the checksum lines and the manifest's end; a limit on
+the size of one file (EFBIG) leaves room for those."""
 
 
 class RowLog:
@@ -56,7 +57,7 @@ class RowLog:
                 self._data.keep()
             self._commit_lines(blocks, counters)
         except BaseException as exc:  # an interrupt too must not leave rows that later ones would stand behind
-            self._salvage(blocks, counters, is_full=isinstance(exc, OSError) and exc.errno in _FULL)
+            self._salvage(blocks, counters, exc.errno if isinstance(exc, OSError) else None)
             raise
 
     def close(self) -> None:
@@ -74,13 +75,14 @@ class RowLog:
         self._lines.keep()
         self.n_rows = first
 
-    def _salvage(self, blocks: list[PacketArray], counters: Counters | None, *, is_full: bool) -> None:
+    def _salvage(self, blocks: list[PacketArray], counters: Counters | None, code: int | None) -> None:
         """Commit as much of the blocks as a full disk holds; after any other error, roll back to the last commit."""
         self._lines.roll_back()
         width = blocks[0].itemsize if blocks else 1
         start = self.n_rows * width
-        kept = max(0, self._data.end() - start - _RESERVE_BYTES) // width
-        if is_full and kept:
+        reserve = 0 if code == errno.EFBIG else _RESERVE_BYTES
+        kept = max(0, self._data.end() - start - reserve) // width
+        if code in _FULL and kept:
             self._data.roll_back(start + kept * width)
             try:
                 self._data.keep()
