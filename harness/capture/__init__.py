@@ -9,6 +9,17 @@ from harness.capture.fate import Skip
 from harness.capture.frames import Frames
 from harness.capture.interface import Interface
 from harness.capture.reader import Capture, open_capture
+from harness.capture.slicing import slice_capture
 from harness.capture.upper import MembershipMessage
+from harness.capture.writer import write_pcapng
 
-__all__ = ["Capture", "Frames", "Interface", "MembershipMessage", "Skip", "open_capture"]
+__all__ = [
+    "Capture",
+    "Frames",
+    "Interface",
+    "MembershipMessage",
+    "Skip",
+    "open_capture",
+    "slice_capture",
+    "write_pcapng",
+]

@@ -26,7 +26,7 @@ _MIN_RUN = 256
 _MIN_LANES = 8
 _FIRST_WALK = 256
 _WALK = 16
-_RECORDS_A_LANE = 40
+_RECORDS_A_LANE = 32
 
 
 class Records(Protocol):
@@ -47,49 +47,58 @@ class Records(Protocol):
     def run(self, at: int) -> tuple[int, int]:
         """Return how many records of the length of that at `at` follow one another there, and that length; (0, 0)."""
 
-    def guesses(self, lanes: Positions, span: int) -> Positions:
-        """Return plausible record starts, increasing, at most one in each [lane, lane + span); lanes are span apart."""
+    def guesses(self, lanes: Positions, stride: int, span: int) -> Positions:
+        """Return plausible record starts, increasing, one in each [lane, lane + span) at most."""
 
 
-def positions(records: Records, start: int) -> tuple[Positions, int]:
-    """Return where the records from `start` on begin, and where the chain ends.
+class Chain:
+    """Walks the chain of records of a file, window after window, and remembers how far guessing went well."""
 
-    Returns:
-      Shape (n,), increasing, every one a whole record; and the position after the last of them, which is `start` when
-      there is none.
-    """
-    parts: list[Positions] = []
-    at, reach, found = start, _FIRST_REACH, 0
-    limit = _FIRST_WALK  # a file of a thousand tiny sections shall not set up lanes for each
-    while True:
-        few, at = records.walk(at, records.end, limit)
-        if few:
-            parts.append(np.array(few, np.int64))
-            found += len(few)
-        if len(few) < limit:
-            break
-        limit = _WALK
-        count, length = records.run(at)
-        if count >= _MIN_RUN:
-            parts.append(at + length * np.arange(count, dtype=np.int64))
-            at += count * length
-            found += count
-            continue
-        stop = min(at + reach, records.end)
-        stride = max(_RECORDS_A_LANE * (at - start) // found, 64)
-        part, at = _lanes(records, at, stop, stride)
-        if at < stop:  # a wrong guess, or the end of the chain
+    def __init__(self) -> None:
+        self._reach = _FIRST_REACH
+
+    def positions(self, records: Records, start: int) -> tuple[Positions, int]:
+        """Return where the records of a window from `start` on begin, and where the chain ends in it.
+
+        Returns:
+          Shape (n,), increasing, every one a whole record; and the position after the last of them, which is `start`
+          when there is none.
+        """
+        parts: list[Positions] = []
+        at, found = start, 0
+        limit = _FIRST_WALK  # a file of a thousand tiny sections shall not set up lanes for each
+        while True:
+            few, at = records.walk(at, records.end, limit)
+            if few:
+                parts.append(np.array(few, np.int64))
+                found += len(few)
+            if len(few) < limit:
+                break
+            limit = _WALK
+            count, length = records.run(at)
+            if count >= _MIN_RUN:
+                parts.append(at + length * np.arange(count, dtype=np.int64))
+                at += count * length
+                found += count
+                continue
+            stop = min(at + self._reach, records.end)
+            part, at = _lanes(records, at, stop, max((at - start) // found, 4))
             rest, at = records.walk(at, stop, stop)
+            # what lanes leave over is the end of the chain, where nothing follows, or a wrong guess: then guess less
+            self._reach = _FIRST_REACH if rest else min(2 * self._reach, 1 << 40)
             part = np.concatenate([part, np.array(rest, np.int64)])
-        parts.append(part)
-        found += len(part)
-        reach *= 2
-    return (np.concatenate(parts) if parts else np.empty(0, np.int64)), at
+            parts.append(part)
+            found += len(part)
+        return (np.concatenate(parts) if parts else np.empty(0, np.int64)), at
 
 
-def _lanes(records: Records, start: int, stop: int, stride: int) -> tuple[Positions, int]:
-    """Return the proved positions from `start` on, all before `stop`, and where the next record would be."""
-    guesses = records.guesses(np.arange(start + stride, stop - stride, stride, dtype=np.int64), stride)
+def _lanes(records: Records, start: int, stop: int, usual: int) -> tuple[Positions, int]:
+    """Return the proved positions from `start` on, all before `stop`, and where the next record would be.
+
+    `usual` is the length of a usual record; lanes are that many times longer which balances guessing against stepping.
+    """
+    stride = _RECORDS_A_LANE * usual
+    guesses = records.guesses(np.arange(start + stride, stop - stride, stride, dtype=np.int64), stride, 4 * usual)
     heads = np.concatenate([[start], guesses])
     bounds = np.concatenate([guesses, [stop]])
     landing = heads.copy()

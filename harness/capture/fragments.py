@@ -25,6 +25,26 @@ Key = tuple[int, int, bytes, bytes, int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One fragment.
+
+    Attributes:
+      start: where in the datagram's payload it belongs, in bytes.
+      length: its length on the wire.
+      data: its bytes, fewer than `length` when the capture cut it off.
+      is_last: whether no more fragments follow (MF clear).
+      protocol, ttl: of this fragment; those of the first one count.
+    """
+
+    start: int
+    length: int
+    data: bytes
+    is_last: bool
+    protocol: int
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """A reassembled IP payload.
 
@@ -45,12 +65,10 @@ class Whole:
 class _Pending:
     first_ns: int
     starts: list[int] = field(default_factory=list)
-    pieces: list[tuple[int, bytes]] = field(default_factory=list)  # length on the wire, bytes captured
+    pieces: list[Piece] = field(default_factory=list)  # by start
     end: int | None = None
-    have: int = 0
-    held: int = 0
-    protocol: int = 0
-    ttl: int = 0
+    have: int = 0  # bytes on the wire
+    held: int = 0  # bytes in memory
     is_refused: bool = False
 
 
@@ -62,22 +80,11 @@ class Fragments:
         self._pending: dict[Key, _Pending] = {}
         self._held = 0
 
-    def add(
-        self, key: Key, t_ns: int, start: int, length: int, data: bytes, is_last: bool, protocol: int, ttl: int
-    ) -> Whole | None:
-        """Take one fragment; return the datagram if it completes one.
-
-        Args:
-          key: whose fragment it is.
-          t_ns: when it was captured.
-          start: where in the datagram it belongs, in bytes.
-          length: its length on the wire.
-          data: its bytes, fewer than `length` when the capture cut it off.
-          is_last: whether no more fragments follow (MF clear).
-          protocol, ttl: of this fragment; those of the first one count.
-        """
+    def add(self, key: Key, t_ns: int, piece: Piece) -> Whole | None:
+        """Take one fragment, captured at `t_ns`; return the datagram if it completes one."""
         self._expire(t_ns)
-        if length == 0 or (not is_last and length % 8) or start + length > _MAX_DATAGRAM:
+        end = piece.start + piece.length
+        if piece.length <= 0 or (not piece.is_last and piece.length % 8) or end > _MAX_DATAGRAM:
             self._counters[Skip.BAD_HEADER] += 1
             return None
         pending = self._pending.get(key)
@@ -87,22 +94,20 @@ class Fragments:
         if pending.is_refused:
             self._counters[Skip.OVERLAPPING_FRAGMENT] += 1
             return None
-        at = bisect_left(pending.starts, start)
-        if at < len(pending.starts) and pending.starts[at] == start and pending.pieces[at] == (length, data):
+        at = bisect_left(pending.starts, piece.start)
+        if at < len(pending.starts) and pending.pieces[at] == piece:
             self._counters[Skip.DUPLICATE_FRAGMENT] += 1
             return None
-        if self._contradicts(pending, at, start, length, is_last):
+        if _contradicts(pending, at, piece):
             self._refuse(pending)
             return None
-        pending.starts.insert(at, start)
-        pending.pieces.insert(at, (length, data))
-        pending.have += length
-        pending.held += len(data)
-        self._held += len(data)
-        if is_last:
-            pending.end = start + length
-        if start == 0:
-            pending.protocol, pending.ttl = protocol, ttl
+        pending.starts.insert(at, piece.start)
+        pending.pieces.insert(at, piece)
+        pending.have += piece.length
+        pending.held += len(piece.data)
+        self._held += len(piece.data)
+        if piece.is_last:
+            pending.end = end
         if pending.have != pending.end:
             return None
         del self._pending[key]
@@ -114,16 +119,6 @@ class Fragments:
         """Count every fragment still held as not reassembled, at the end of the file."""
         while self._pending:
             self._drop_oldest()
-
-    @staticmethod
-    def _contradicts(pending: _Pending, at: int, start: int, length: int, is_last: bool) -> bool:
-        """Whether a fragment overlaps one that is there, or says otherwise where the datagram ends."""
-        end = start + length
-        if at > 0 and pending.starts[at - 1] + pending.pieces[at - 1][0] > start:
-            return True
-        if at < len(pending.starts) and (end > pending.starts[at] or is_last):
-            return True
-        return pending.end is not None and (is_last or end > pending.end)
 
     def _refuse(self, pending: _Pending) -> None:
         """Forget a datagram's bytes, but remember to refuse what else comes of it."""
@@ -147,11 +142,22 @@ class Fragments:
         self._counters[Skip.FRAGMENT] += len(pending.starts)
 
 
+def _contradicts(pending: _Pending, at: int, piece: Piece) -> bool:
+    """Return whether a fragment overlaps one that is there, or says otherwise where the datagram ends."""
+    end = piece.start + piece.length
+    if at > 0 and pending.starts[at - 1] + pending.pieces[at - 1].length > piece.start:
+        return True
+    if at < len(pending.starts) and (end > pending.starts[at] or piece.is_last):
+        return True
+    return pending.end is not None and (piece.is_last or end > pending.end)
+
+
 def _join(pending: _Pending) -> Whole:
     """Return the datagram of all its pieces, up to the first byte that was not captured."""
     data = bytearray()
-    for length, piece in pending.pieces:
-        data += piece
-        if len(piece) < length:
+    for piece in pending.pieces:
+        data += piece.data
+        if len(piece.data) < piece.length:
             break
-    return Whole(bytes(data), pending.end or 0, pending.protocol, pending.ttl)
+    first, last = pending.pieces[0], pending.pieces[-1]
+    return Whole(bytes(data), last.start + last.length, first.protocol, first.ttl)

@@ -33,7 +33,7 @@ class Frames:
     def __len__(self) -> int:
         return len(self.offset)
 
-    def part(self, rows: slice | NDArray[np.bool_]) -> Frames:
+    def part(self, rows: slice | NDArray[np.bool_] | NDArray[np.intp]) -> Frames:
         """Return some of the frames, of the same window."""
         return Frames(
             self.window, self.offset[rows], self.captured[rows], self.wire[rows], self.rx_ns[rows], self.interface[rows]

@@ -46,10 +46,13 @@ def ticks_per_second(resolution: int) -> int:
     >>> ticks_per_second(9), ticks_per_second(0x80 | 10)
     (1000000000, 1024)
     """
-    return 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+    base = 2 if resolution & 0x80 else 10
+    return int(base ** (resolution & 0x7F))
 
 
-def ticks_to_ns(ticks: NDArray[np.uint64], ticks_per_s: int, offset_s: NDArray[np.int64] | int = 0) -> NDArray[np.int64]:
+def ticks_to_ns(
+    ticks: NDArray[np.uint64], ticks_per_s: int, offset_s: NDArray[np.int64] | int = 0
+) -> NDArray[np.int64]:
     """Return time stamps as nanoseconds since 1970, rounded down, exact in integers.
 
     Args:

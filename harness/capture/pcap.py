@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.capture.chain import Positions, positions
+from harness.capture.chain import Chain, Positions
 from harness.capture.frames import Frames
 from harness.capture.interface import Interface
 from harness.capture.source import MAX_FRAME, PADDING, Window
@@ -50,11 +50,12 @@ class _Records:
     def steps(self, at: Positions) -> Positions:
         captured = self._words[at + 8].astype(np.int64)
         length = captured + _RECORD
-        return np.where((captured <= MAX_FRAME) & (at + length <= self.end), length, 0)
+        is_whole: NDArray[np.bool_] = (captured <= MAX_FRAME) & (at + length <= self.end)
+        return np.where(is_whole, length, 0)
 
     def walk(self, at: int, stop: int, limit: int) -> tuple[list[int], int]:
         found: list[int] = []
-        data, end, length_at = self._data, self.end, self._length
+        data, end, length_at = self._data.data, self.end, self._length
         while at < stop and len(found) < limit and at + _RECORD <= end:
             captured = length_at(data, at)[0]
             if captured > MAX_FRAME or at + _RECORD + captured > end:
@@ -76,11 +77,10 @@ class _Records:
             step *= 8
         return count, length
 
-    def guesses(self, lanes: Positions, span: int) -> Positions:
+    def guesses(self, lanes: Positions, stride: int, span: int) -> Positions:
         """Guess by the time: its upper half is that of the window's first record, and again in the record after."""
         if len(lanes) == 0:
             return lanes
-        stride, span = span, max(span // 4, 64)
         high = slice(2, 4) if self._order == "<" else slice(0, 2)
         first, second = self._data[high].tolist()
         shape, strides, origin = (len(lanes), span), (stride, 1), int(lanes[0]) + high.start
@@ -96,7 +96,8 @@ class _Records:
         is_good = (step > 0) & (after >> 16 == here >> 16) & (self._words[at + 12] + _RECORD >= step)
         lane, at = lane[is_good], at[is_good]
         _, first_of_lane = np.unique(lane, return_index=True)
-        return at[first_of_lane]
+        heads: Positions = at[first_of_lane]
+        return heads
 
 
 class PcapReader:
@@ -129,8 +130,9 @@ class PcapReader:
         """Yield the file's frames, a window's worth at a time, each valid until the next is asked for."""
         window = self._window
         window.advance(HEADER_BYTES)
+        chain = Chain()
         while window.n:
-            at, end = positions(_Records(window.data, window.n, self._order), 0)
+            at, end = chain.positions(_Records(window.data, window.n, self._order), 0)
             if len(at):
                 yield self._decode(window.data, at)
             if end == 0:

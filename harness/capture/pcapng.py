@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.capture.chain import Positions, positions
+from harness.capture.chain import Chain, Positions
 from harness.capture.frames import Frames
 from harness.capture.interface import Interface, ticks_per_second, ticks_to_ns
 from harness.capture.source import Window
@@ -56,6 +56,7 @@ class PcapngReader:
         self.warnings: list[str] = []
         self._window = window
         self._section = _Section(_NATIVE, 0)
+        self._chain = Chain()
         self._words: dict[str, Words] = {}
         self._described_at: list[int] = []  # file offsets of the interfaces' descriptions
 
@@ -85,7 +86,7 @@ class PcapngReader:
         window, at = self._window, 0
         while True:
             words = self._in_order(self._section.order)
-            found, at = positions(words, at)
+            found, at = self._chain.positions(words, at)
             if len(found):
                 runs.append((self._sort_out(words, found), self._section))
             left = window.n - 4 * at
@@ -149,7 +150,9 @@ class PcapngReader:
             return at
         for position in at[kind == _INTERFACE].tolist():
             self._read_interface(words, position)
-        return at[is_packet | (kind == _SIMPLE_PACKET) | (kind == _OBSOLETE_PACKET)]
+        is_packet |= (kind == _SIMPLE_PACKET) | (kind == _OBSOLETE_PACKET)
+        packets: Positions = at[is_packet]
+        return packets
 
     def _read_interface(self, words: Words, at: int) -> None:
         if len(self.interfaces) >= MAX_INTERFACES:

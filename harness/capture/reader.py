@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from harness.capture.checksum import is_right, wrong_checksums
 from harness.capture.fate import SLOW, UDP, Skip, code, reason_of
 from harness.capture.frames import Frames
-from harness.capture.interface import Interface
 from harness.capture.link import CUT, NOT_IP, SUPPORTED, find_ip
 from harness.capture.pcap import PcapReader, is_pcap
 from harness.capture.pcapng import PcapngReader, is_pcapng
@@ -204,9 +203,7 @@ class Capture:
         rows.payload[rows.fate == SLOW] = at[rows.fate == SLOW]
         return rows, version
 
-    def _slow_rows(
-        self, frames: Frames, rows: Rows, version: NDArray[np.int8], upper: UpperLayer
-    ) -> dict[int, bytes]:
+    def _slow_rows(self, frames: Frames, rows: Rows, version: NDArray[np.int8], upper: UpperLayer) -> dict[int, bytes]:
         """Look at single frames; complete their rows and return the payloads of those that became datagrams."""
         pieces: dict[int, bytes] = {}
         for row in np.flatnonzero(rows.fate == SLOW).tolist():

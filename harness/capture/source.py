@@ -10,9 +10,10 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +84,10 @@ class Window:
         self.base = 0
         self.is_last = False
         self.complaint = ""
-        self._file = self._open()
+        self._compressed: gzip.GzipFile | None = None
+        self._plain = self._open()
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> FileIO:
         try:
             # unbuffered: a whole window is asked for at a time
             plain = self.path.open("rb", buffering=0)
@@ -97,10 +99,9 @@ class Window:
         except OSError as exc:
             plain.close()
             raise RecordError(f"cannot read {self.path}: {exc.strerror or exc}; a regular file is needed") from exc
-        if magic != b"\x1f\x8b":
-            return plain
-        self._compressed = plain
-        return gzip.GzipFile(fileobj=plain, mode="rb")  # type: ignore[return-value]  # a BinaryIO in all that is used
+        if magic == b"\x1f\x8b":
+            self._compressed = gzip.GzipFile(fileobj=plain, mode="rb")
+        return plain
 
     def __enter__(self) -> Self:
         return self
@@ -110,9 +111,9 @@ class Window:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
-        if hasattr(self, "_compressed"):
+        if self._compressed is not None:
             self._compressed.close()
+        self._plain.close()
 
     def advance(self, used: int) -> None:
         """Drop the first `used` bytes, which may reach past the window, and fill the buffer up again.
@@ -132,7 +133,7 @@ class Window:
             self.data[:rest] = self.data[used : self.n].copy()
             self.base += used
             self.n = rest
-        view = memoryview(self.data)
+        view = self.data.data
         while self.n < self.capacity and not self.is_last:
             got = self._read(view[self.n : self.capacity])
             self.n += got
@@ -140,7 +141,8 @@ class Window:
 
     def _read(self, into: memoryview) -> int:
         try:
-            return self._file.readinto(into) or 0  # type: ignore[attr-defined, no-any-return]  # RawIOBase, GzipFile
+            file = self._plain if self._compressed is None else self._compressed
+            return file.readinto(into) or 0
         except (EOFError, zlib.error, gzip.BadGzipFile) as exc:
             self.complaint = f"the gzip stream is damaged or cut off ({exc})"
             return 0
@@ -149,12 +151,12 @@ class Window:
 
     def _skip(self, count: int) -> int:
         """Pass over bytes without keeping them; return how many there were, `count` at most."""
-        if not isinstance(self._file, gzip.GzipFile):
-            here = self._file.tell()
-            there = max(here, min(here + count, os.fstat(self._file.fileno()).st_size))
-            self._file.seek(there)
+        if self._compressed is None:
+            here = self._plain.tell()
+            there = max(here, min(here + count, os.fstat(self._plain.fileno()).st_size))
+            self._plain.seek(there)
             return there - here
-        view, left = memoryview(self.data)[: self.capacity], count
+        view, left = self.data.data[: self.capacity], count
         while left > 0:
             got = self._read(view[: min(left, len(view))])
             if got == 0:

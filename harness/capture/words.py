@@ -7,8 +7,6 @@ The length stands at both ends, which is what makes a guessed block start credib
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +25,10 @@ class Words:
         """Take the window's words in the machine's byte order, of which `end` are the file's; more must follow."""
         self.end = end
         self.words = words
-        self._view: Sequence[int] = memoryview(words)  # type: ignore[assignment]  # indexing a memoryview yields int
+        self._view = words.data
 
     def steps(self, at: Positions) -> Positions:
+        """Return the lengths of the blocks at `at`; see `chain.Records` for this and what follows."""
         words = self.words
         length = words[at + 1].astype(np.int64)
         step = length >> 2
@@ -41,6 +40,7 @@ class Words:
         return step if is_whole.all() else np.where(is_whole, step, 0)
 
     def walk(self, at: int, stop: int, limit: int) -> tuple[list[int], int]:
+        """Return positions one by one, and where the next would be."""
         found: list[int] = []
         view, end = self._view, self.end
         while at < stop and len(found) < limit and at + 3 <= end:
@@ -53,6 +53,7 @@ class Words:
         return found, at
 
     def run(self, at: int) -> tuple[int, int]:
+        """Return how many packet blocks of one length follow one another, and that length."""
         length = int(self.steps(np.array([at]))[0])
         if length == 0 or self._view[at] != ENHANCED_PACKET:
             return 0, 0
@@ -69,11 +70,11 @@ class Words:
             step *= 8
         return count, length
 
-    def guesses(self, lanes: Positions, span: int) -> Positions:
+    def guesses(self, lanes: Positions, stride: int, span: int) -> Positions:
         """Guess by the type: an enhanced packet block whose length stands at both of its ends."""
         if len(lanes) == 0:
             return lanes
-        shape, strides = (len(lanes), max(span // 4, 16)), (4 * span, 4)
+        shape, strides = (len(lanes), span), (4 * stride, 4)
         is_type = np.ndarray(shape, np.uint32, self.words, 4 * int(lanes[0]), strides) == ENHANCED_PACKET
         if np.count_nonzero(is_type) > 16 * len(lanes):  # the payload is full of the type's number: walking is faster
             return lanes[:0]
@@ -82,4 +83,5 @@ class Words:
         is_good = self.steps(at) > 0
         lane, at = lane[is_good], at[is_good]
         _, first_of_lane = np.unique(lane, return_index=True)
-        return at[first_of_lane]
+        heads: Positions = at[first_of_lane]
+        return heads
