@@ -44,7 +44,7 @@ def _split(text: str, units: dict[str, int], what: str, example: str) -> Decimal
         raise UnitError(f"{what} {text!r} has the unknown unit {unit!r}{nearest(unit, units)}")
     try:
         return Decimal(number) * units[unit]
-    except InvalidOperation as exc:
+    except ArithmeticError as exc:  # decimal's overflow
         raise UnitError(f"{what} {text!r} is out of range") from exc
 
 

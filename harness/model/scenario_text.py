@@ -103,9 +103,7 @@ def check_scenario(scenario: Scenario, where: str) -> None:
     names = [receiver.name for receiver in scenario.receiver]
     for name in names:
         if names.count(name) > 1:
-            raise ScenarioError(
-                f"{where}: {len(names)} receivers, and {name!r} names more than one; give each its name"
-            )
+            raise ScenarioError(f"{where}: {name!r} names more than one receiver; give each its own name")
     for place, event in enumerate(scenario.event, start=1):
         check(f"event {place}", event, at=parse_duration, group=parse_endpoint)
         if event.receiver and event.receiver not in names:

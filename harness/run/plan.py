@@ -18,8 +18,8 @@ from harness.net import check_usable, find_interface
 from harness.traffic import ImpairmentSpec, Schedule, check_size, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 
-WIDTH_HEADER = 256
-"""Bytes of each payload that a receiver keeps: all headers known here fit, and the buffers stay in the cache."""
+KEPT_BYTES = 2048
+"""Bytes of each payload that a receiver keeps: what an Ethernet frame carries, so that its pattern can be checked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import trio
 from harness.errors import MembershipError, UsageError, errno_text
 from harness.model import Datagrams, Endpoint, Membership, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
-from harness.run.plan import WIDTH_HEADER, ReceiverPlan
+from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
 from harness.traffic import Demultiplexer, load_protocol
 
@@ -33,7 +33,7 @@ class Receiving:
         self.joined_ns: int | None = None
         self._drops_before = 0
         self._counts_drops = True
-        self._generation = trio.CancelScope()
+        self._pumps: list[trio.CancelScope] = []
         self._nursery: trio.Nursery | None = None
 
     def open(self) -> ReceiverInfo:
@@ -72,7 +72,7 @@ class Receiving:
         """Receive until cancelled, across reopenings."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._start_generation()
+            self._start_pumps()
             task_status.started()
             await trio.sleep_forever()
 
@@ -98,11 +98,12 @@ class Receiving:
 
     def reopen(self) -> None:
         """Close all sockets and open and join new ones: the remedy whose effect is to be seen."""
-        self._generation.cancel()
+        for pump in self._pumps:
+            pump.cancel()
         self.recorder.event("reopen", "sockets closed and opened again", receiver=self.plan.name)
         self._close_sockets()
         self._open_sockets()
-        self._start_generation()
+        self._start_pumps()
 
     def _meant(self, group: Endpoint | None) -> list[Membership]:
         if group is None:
@@ -129,7 +130,7 @@ class Receiving:
 
     def _open_sockets(self) -> None:
         self.sockets = open_receiver(
-            self.memberships, buffer_bytes=self.plan.buffer_bytes, width=WIDTH_HEADER, offload=self.plan.offload
+            self.memberships, buffer_bytes=self.plan.buffer_bytes, width=KEPT_BYTES, offload=self.plan.offload
         )
         for membership in self.memberships:
             self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
@@ -141,15 +142,15 @@ class Receiving:
             socket.close()
         self.sockets = []
 
-    def _start_generation(self) -> None:
+    def _start_pumps(self) -> None:
         if self._nursery is None:
             return
-        self._generation = trio.CancelScope()
-        for socket in self.sockets:
-            self._nursery.start_soon(self._pump, socket, self._generation)
+        self._pumps = [trio.CancelScope() for _ in self.sockets]
+        for socket, scope in zip(self.sockets, self._pumps, strict=True):
+            self._nursery.start_soon(self._pump, socket, scope)
 
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
-        """Read one socket until its generation ends."""
+        """Read one socket until it is reopened, or the run ends."""
         n_errors = 0
         with scope:
             while n_errors < MAX_SOCKET_ERRORS:
