@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from harness.errors import AnalysisError
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class SimpleGilbert:
@@ -127,7 +129,9 @@ def fit_gilbert(a: float, b: float, c: float) -> Gilbert | None:
     if not 0 < stay <= 1:
         return None
     r, h = 1 - stay, 1 - b / stay
-    if not 0 <= h < 1 or a >= 1 - h:
+    # h = 0 is the simple model, so a rounding error below it must not refuse the fit.
+    if not -_ROUNDING <= h < 1 or a >= 1 - h:
         return None
+    h = max(0.0, h)
     p = a * r / (1 - h - a)
     return Gilbert(p, r, h) if p <= 1 else None
