@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import socket
 import struct
 from collections.abc import Sequence
@@ -206,9 +205,7 @@ def _sockaddr(address: IPAddress) -> bytes:
 def _set_buffer(sock: socket.socket, n_bytes: int, forced: int, plain: int, name: str) -> None:
     try:
         sock.setsockopt(SOL_SOCKET, forced, n_bytes)
-    except OSError as exc:
-        if exc.errno != errno.EPERM:
-            raise
+    except OSError:  # not privileged
         set_option(sock, SOL_SOCKET, plain, n_bytes, name)
 
 

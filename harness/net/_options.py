@@ -10,7 +10,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from harness.errors import MembershipError, SocketOptionError
+from harness.errors import BindError, MembershipError, SocketOptionError, UsageError, errno_text
 from harness.model.endpoint import IPAddress, Membership
 
 SOCKADDR_STORAGE_BYTES = 128
@@ -37,6 +37,36 @@ class Ancillary:
     rx_ns: int | None = None
     drops: int | None = None
     segment: int = 0
+
+
+def new_udp_socket(version: int) -> socket.socket:
+    """Return a non-blocking UDP socket of IP version 4 or 6.
+
+    Raises:
+      BindError: no more sockets can be opened, or the system lacks this IP version.
+    """
+    try:
+        sock = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_DGRAM)
+    except OSError as exc:
+        number = exc.errno or 0
+        remedy = {
+            errno.EMFILE: "; raise the limit of open files (ulimit -n), or receive fewer groups",
+            errno.ENFILE: "; raise the system's limit of open files (fs.file-max)",
+            errno.EAFNOSUPPORT: f"; IPv{version} is switched off on this system",
+        }.get(number, "")
+        raise BindError(f"cannot open a UDP socket for IPv{version}: {errno_text(number)}{remedy}") from exc
+    sock.setblocking(False)
+    return sock
+
+
+def check_buffer(buffer_bytes: int | None) -> None:
+    """Return when a buffer size can mean anything.
+
+    Raises:
+      UsageError: it is below 1 byte or above 1 GiB.
+    """
+    if buffer_bytes is not None and not 1 <= buffer_bytes <= 2**30:
+        raise UsageError(f"a socket buffer of {buffer_bytes} B cannot be asked for; between 1 B and 1 GiB can")
 
 
 def set_option(
@@ -105,7 +135,7 @@ def membership_error(action: str, membership: Membership, exc: OSError, limit_hi
         errno.EADDRNOTAVAIL: (
             f"the interface has no IPv{version} address or takes no multicast; {named}"
             if action == "join"
-            else "this socket has not joined it"
+            else "this socket is no member (any more): an interface that is made anew forgets its memberships"
         ),
         errno.EINVAL: f"{membership.group.address} is no multicast group, or the socket joined it with another source",
         errno.EPERM: "a security policy forbids it; try as root",

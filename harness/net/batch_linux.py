@@ -24,6 +24,7 @@ from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM, PENDING
 NAME_BYTES = 28
 """A sockaddr_in6, the larger of the two."""
 
+_TRUNCATED, _USER_STAMP = np.uint8(PacketFlag.TRUNCATED), np.uint8(PacketFlag.USER_STAMP)
 _MAX_SEGMENTS = 64
 """Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
 _GRO_BUFFERS = 64
@@ -103,11 +104,11 @@ class BatchReader:
         meta["rx_ns"] = parser.rx_ns[:n_read]
         meta["size"] = sizes
         meta["ttl"] = parser.ttl[:n_read]
-        meta["flags"] = (sizes > kept) * np.uint8(PacketFlag.TRUNCATED)
+        meta["flags"] = (sizes > kept) * _TRUNCATED
         if not parser.has_stamp[:n_read].all():
             is_bare = ~parser.has_stamp[:n_read]
             meta["rx_ns"][is_bare] = time.time_ns()
-            meta["flags"][is_bare] |= PacketFlag.USER_STAMP
+            meta["flags"][is_bare] |= _USER_STAMP
         header["name_length"] = NAME_BYTES  # the kernel wrote what it used; the next read needs what there is
         header["control_length"] = CONTROL_BYTES
         if self.offload:
@@ -128,7 +129,7 @@ class BatchReader:
         lengths[ends - 1] = sizes - (counts - 1) * segments
         meta["size"] = lengths
         kept = np.minimum(lengths, self._width)
-        meta["flags"] |= (lengths > kept) * np.uint8(PacketFlag.TRUNCATED)
+        meta["flags"] |= (lengths > kept) * _TRUNCATED
         for buffer, end, count, segment in zip(
             self._data, ends.tolist(), counts.tolist(), segments.tolist(), strict=False
         ):

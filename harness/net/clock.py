@@ -19,6 +19,9 @@ from harness.model.packets import UNDEFINED_NS
 STEP_NS = 1_000_000
 """A smaller change of the difference is slewing or the noise of reading two clocks."""
 
+DRIFT_NS = 20_000
+"""A slower change beyond this is followed without a word: some systems slew only one of the two clocks."""
+
 _READINGS = 5
 _REMEMBERED = 8
 _TOLERANCE_NS = STEP_NS
@@ -93,6 +96,8 @@ class RunClock:
             self._past = [ended, *self._past][:_REMEMBERED]
             self._current = _Offset(offset_ns, self._last_read_ns, 0)
             self._step_ns += change_ns
+        elif abs(change_ns) > DRIFT_NS + error_ns:
+            self._current = _Offset(offset_ns, self._current.since_ns, 0)
         self._last_read_ns = now_ns
         return now_ns
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, Membership
+from harness.net._options import check_buffer
 from harness.net.batch import PathChoice, choose_path
 from harness.net.platform import PLATFORM
 from harness.net.receiver import ReceiverSocket, is_shared, membership_index
@@ -48,7 +49,7 @@ def open_receiver(
       offload: let the kernel hand over runs of datagrams as one buffer with one time stamp.
 
     Raises:
-      UsageError: no membership, width or capacity below 1, or a path that this system does not have.
+      UsageError: no membership, width, capacity or buffer out of range, or a path that this system does not have.
       InterfaceError: no such interface.
       BindError: an address or port cannot be bound.
       MembershipError: the kernel refuses to join a group.
@@ -58,6 +59,7 @@ def open_receiver(
         raise UsageError("nothing to receive: name at least one GROUP:PORT")
     if width < 1 or capacity < 1:
         raise UsageError(f"width {width} and capacity {capacity} must be 1 at least")
+    check_buffer(buffer_bytes)
     chosen = choose_path(path, offload)
     sockets: list[ReceiverSocket] = []
     try:

@@ -15,6 +15,7 @@ from harness.errors import BindError, InterfaceError, MembershipError, UsageErro
 from harness.model.datagrams import Datagrams
 from harness.model.endpoint import Endpoint, Membership
 from harness.model.packets import PacketFlag
+from harness.net._options import new_udp_socket, set_option
 from harness.net.batch import Path, make_reader
 from harness.net.interfaces import interface_index, is_broadcast
 from harness.net.joined import Wanted, WantedTable
@@ -51,14 +52,12 @@ class ReceiverSocket:
         self._joined: dict[Membership, int] = {}
         self._wanted: dict[Membership, Wanted] = {}
         self._final_drops: int | None = None
-        is_v4 = endpoint.version == 4
-        self._sock = socket.socket(socket.AF_INET if is_v4 else socket.AF_INET6, socket.SOCK_DGRAM)
+        self._sock = new_udp_socket(endpoint.version)
         try:
-            self._sock.setblocking(False)
             if is_shared:
                 PLATFORM.share_port(self._sock)
-            if not is_v4:
-                self._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if endpoint.version == 6:
+                set_option(self._sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1, "IPV6_V6ONLY")
             self.rx_source: RxSource = PLATFORM.request_ancillary(self._sock, endpoint.version)
             PLATFORM.isolate(self._sock, endpoint.version)
             if buffer_bytes is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.errors import BindError, UsageError, errno_text
 from harness.model.endpoint import Endpoint
-from harness.net._options import set_option
+from harness.net._options import check_buffer, new_udp_socket, set_option
 from harness.net.batch import PathChoice, choose_path, make_writer
 from harness.net.interfaces import interface_index
 from harness.net.platform import PLATFORM
@@ -74,13 +74,11 @@ class SenderSocket:
         return (host, self.destination.port, *tail)
 
     def _pinned_socket(self) -> socket.socket:
-        family = socket.AF_INET if self.destination.version == 4 else socket.AF_INET6
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = new_udp_socket(self.destination.version)
         try:
-            sock.setblocking(False)
             if self._ifindex:
                 PLATFORM.pin(sock, self.destination, self._ifindex)
-            if family == socket.AF_INET and not self.destination.is_multicast:
+            if self.destination.version == 4 and not self.destination.is_multicast:
                 set_option(sock, socket.SOL_SOCKET, socket.SO_BROADCAST, 1, "SO_BROADCAST")
         except BaseException:
             sock.close()
@@ -198,7 +196,7 @@ def open_sender(
       offload: hand runs of datagrams to the kernel as one buffer (UDP_SEGMENT).
 
     Raises:
-      UsageError: ttl or dscp out of range, or a path that this system does not have.
+      UsageError: ttl, dscp or buffer out of range, or a path that this system does not have.
       InterfaceError: no such interface.
       BindError: no route leads to a unicast destination.
       SocketOptionError: the kernel refuses an option.
@@ -207,6 +205,7 @@ def open_sender(
         raise UsageError(f"TTL {ttl} is not a number from {0 if group.is_multicast else 1} to 255")
     if not 0 <= dscp <= 63:
         raise UsageError(f"DSCP {dscp} is not a number from 0 to 63; 46 is expedited forwarding")
+    check_buffer(buffer_bytes)
     return SenderSocket(
         group,
         interface=interface or group.zone,

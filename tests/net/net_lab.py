@@ -1,0 +1,75 @@
+"""Network namespaces for tests: made here, removed here by name, and nothing else is touched."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+CLONE_NEWNET = 0x40000000
+
+
+def missing_capability() -> str:
+    """Return what this machine lacks for namespaces, or ""."""
+    if sys.platform != "linux":
+        return "Linux network namespaces"
+    if os.geteuid() != 0:
+        return "root"
+    return "" if shutil.which("ip") else "the ip command (iproute2)"
+
+
+def require_lab() -> None:
+    """Skip the test with the name of what is missing, or fail where the lab is required."""
+    missing = missing_capability()
+    if missing and "lab" in os.environ.get("HARNESS_REQUIRE", ""):
+        pytest.fail(f"the lab is required here, and lacks {missing}")
+    if missing:
+        pytest.skip(f"needs {missing}")
+
+
+class Namespace:
+    """One network namespace with its loopback up."""
+
+    def __init__(self) -> None:
+        self.name = f"hn{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        run("ip", "netns", "add", self.name)
+        self.ip("link", "set", "lo", "up")
+        self.ip("-6", "route", "add", "local", "ff00::/8", "dev", "lo", "table", "local")
+
+    def ip(self, *arguments: str) -> str:
+        """Run the ip command inside."""
+        return run("ip", "-n", self.name, *arguments)
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs `arguments` inside."""
+        return ["ip", "netns", "exec", self.name, *arguments]
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Have the sockets that this thread opens in the block belong to the namespace."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            assert libc.setns(there, CLONE_NEWNET) == 0
+            yield
+        finally:
+            assert libc.setns(home, CLONE_NEWNET) == 0
+            os.close(home)
+            os.close(there)
+
+    def remove(self) -> None:
+        run("ip", "netns", "del", self.name)
+        assert self.name not in run("ip", "netns", "list")
+
+
+def run(*command: str) -> str:
+    """Run a command to its end and return what it prints."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
