@@ -1,0 +1,10 @@
+"""Arrays in, numbers out: what a recording says about each stream. No socket, no clock, no file.
+
+`Fold` takes packets in chunks and gives a StreamSummary for each stream; its parts can be folded apart and merged. The
+other modules hold one metric each, over whole arrays, by the definition that heads them.
+"""
+
+from harness.analyzer.fold import Fold, StreamFold, StreamView
+from harness.analyzer.sender import SenderFold, SentLog, summarise_sender
+
+__all__ = ["Fold", "SenderFold", "SentLog", "StreamFold", "StreamView", "summarise_sender"]
