@@ -1,0 +1,62 @@
+"""Protocol counters as each system prints them, to numbers by name."""
+
+from __future__ import annotations
+
+import re
+
+_STATISTIC = re.compile(r"\s*(\d+)\s+(\S.*)", re.ASCII)
+_ASSIGNMENT = re.compile(r"\s*(\S[^=]*?)\s*=\s*(\d+)\s*", re.ASCII)
+
+
+def parse_snmp(text: str, wanted: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    r"""Return counters of /proc/net/snmp or /proc/net/netstat: pairs of lines, names and values, per protocol.
+
+    Args:
+      text: the file.
+      wanted: protocols to keep.
+
+    >>> parse_snmp("Udp: InDatagrams RcvbufErrors\nUdp: 12 3\nTcp: A\nTcp: 1", ("Udp",))
+    {'Udp': {'InDatagrams': 12, 'RcvbufErrors': 3}}
+    """
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    found = {}
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        protocol = names[0].removesuffix(":")
+        if protocol in wanted and names[0] == values[0]:
+            found[protocol] = {name: int(value) for name, value in zip(names[1:], values[1:], strict=False)}
+    return found
+
+
+def parse_snmp6(text: str, wanted: tuple[str, ...]) -> dict[str, dict[str, int]]:
+    r"""Return counters of /proc/net/snmp6, a name and a value per line, of the wanted protocols.
+
+    >>> parse_snmp6("Ip6InReceives 5\nUdp6InDatagrams 2\nUdpLite6InErrors 0", ("Udp6",))
+    {'Udp6': {'InDatagrams': 2}}
+    """
+    found: dict[str, dict[str, int]] = {}
+    for line in text.splitlines():
+        words = line.split()
+        for protocol in wanted:
+            if len(words) == 2 and words[0].startswith(protocol) and words[1].isdecimal():
+                found.setdefault(protocol, {})[words[0].removeprefix(protocol)] = int(words[1])
+    return found
+
+
+def parse_statistics(text: str) -> dict[str, int]:
+    r"""Return counters of `netstat -s` as BSD and macOS print them: a number and what it counts.
+
+    >>> parse_statistics("udp:\n\t12 datagrams received\n\t\t3 dropped due to full socket buffers\n")
+    {'datagrams received': 12, 'dropped due to full socket buffers': 3}
+    """
+    matches = (_STATISTIC.fullmatch(line) for line in text.splitlines())
+    return {match[2].rstrip(): int(match[1]) for match in matches if match}
+
+
+def parse_assignments(text: str) -> dict[str, int]:
+    r"""Return counters of `netstat -s` as Windows prints them: "Name = value", the names in the user's language.
+
+    >>> parse_assignments("UDP Statistics for IPv4\n\n  Datagrams Received    = 12\n")
+    {'Datagrams Received': 12}
+    """
+    matches = (_ASSIGNMENT.fullmatch(line) for line in text.splitlines())
+    return {match[1]: int(match[2]) for match in matches if match}
