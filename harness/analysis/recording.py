@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from harness.analysis.expected import silent_streams
-from harness.analyzer import Fold, SenderFold
+from harness.analyzer import Fold, SenderFold, SentLog
 from harness.errors import RecordError
 from harness.limits import hold
-from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
+from harness.model import SENT_DTYPE, UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
 from harness.model.scenario import Expect
 from harness.store import RunReader, open_run
 from harness.units import NS_PER_S, format_duration
@@ -49,14 +49,16 @@ def analyze_recording(
         raise RecordError(f"{sender_run} holds no sender's log; name the run of `harness send`")
     manifest, senders = reader.manifest, sender_reader.manifest.senders
     parameters = parameters or Parameters()
-    logs = _fold_logs(sender_reader, senders)
+    accounts, logs = _read_logs(sender_reader, senders)
     streams = _with_clock_offsets(reader, manifest.streams)
-    fold = Fold(parameters)
+    fold = Fold(parameters, is_first=True)
     for info in [*streams, *silent_streams(manifest, senders)]:
         fold.add_stream(info)
     for packets in _with_progress(reader, on_progress):
         fold.update(packets)
-    by_identity = {(info.stream_id, info.epoch): info.stream for info in senders}
+    by_identity: dict[tuple[int | None, int | None], SentLog] = {
+        (info.stream_id, info.epoch): logs[info.stream] for info in senders
+    }
     counters = reader.counters
     observed = _observed(reader)
     summary = Summary(
@@ -66,16 +68,16 @@ def analyze_recording(
             observed=observed,
             joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
             sent={
-                info.number: logs[by_identity[info.stream_id, info.epoch]]
-                for info in fold.streams
-                if (info.stream_id, info.epoch) in by_identity
+                number: by_identity[stream.info.stream_id, stream.info.epoch]
+                for number, stream in fold.streams.items()
+                if (stream.info.stream_id, stream.info.epoch) in by_identity
             },
             drops={
                 info.name: counters.socket_drops.get(info.name, 0) if info.counts_drops else None
                 for info in manifest.receivers
             },
         ),
-        senders=[logs[info.stream].summary() for info in senders],
+        senders=[accounts[info.stream].summary() for info in senders],
         events=reader.events,
         rejected=counters.rejected,
         misdelivered=sum(counters.misdelivered.values()),
@@ -87,13 +89,16 @@ def analyze_recording(
     return msgspec.structs.replace(summary, limits=hold(summary, expect))
 
 
-def _fold_logs(reader: RunReader, senders: list[SenderInfo]) -> Mapping[int, SenderFold]:
-    """Fold the sender's log, stream by stream."""
-    logs = {info.stream: SenderFold(info) for info in senders}
+def _read_logs(reader: RunReader, senders: list[SenderInfo]) -> tuple[dict[int, SenderFold], dict[int, SentLog]]:
+    """Return each sender's account of itself, and its log packet by packet."""
+    accounts = {info.stream: SenderFold(info) for info in senders}
+    parts: dict[int, list[PacketArray]] = {info.stream: [np.empty(0, dtype=SENT_DTYPE)] for info in senders}
     for rows in reader.sent():
         for number in np.unique(rows["stream"]).tolist():
-            logs[number].update(rows[rows["stream"] == number])
-    return logs
+            mine = rows[rows["stream"] == number]
+            accounts[number].update(mine)
+            parts[number].append(mine)
+    return accounts, {number: SentLog.from_rows(np.concatenate(part)) for number, part in parts.items()}
 
 
 def _with_progress(reader: RunReader, on_progress: OnProgress | None) -> Iterator[PacketArray]:

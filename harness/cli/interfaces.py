@@ -27,9 +27,9 @@ def execute(args: argparse.Namespace) -> int:
 
         print_json(found)
         return 0
-    rows = [("index", "name", "state", "multicast", "mtu", "default", "addresses")]
-    rows += [row(interface) for interface in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    heads = ("index", "name", "state", "multicast", "mtu", "default", "addresses")
+    rows = [heads, *(row(interface) for interface in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads) - 1)]
     for cells in rows:
         print("  ".join([cell.ljust(width) for cell, width in zip(cells, widths, strict=False)] + [cells[-1]]))
     return 0

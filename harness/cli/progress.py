@@ -68,12 +68,17 @@ class Progress:
         return "  ".join(parts)
 
     def _loss(self, run: Run) -> list[str]:
-        live = run.recorder.fold.live()
-        parts = [f"lost {live.lost:,}"] if live.received else ["waiting for the first packet"]
-        if live.last_window is not None:
-            parts.append(f"last window {live.last_window}")
-        drops = [receiving.drops() for receiving in run.receivings]
-        n_drops = sum(n for n in drops if n is not None)
+        views = run.recorder.fold.view()
+        if not views:
+            return ["waiting for the first packet"]
+        parts = [f"lost {sum(view.lost or 0 for view in views):,}"]
+        gaps = [(view.last_gap, view.number) for view in views if view.last_gap is not None]
+        if gaps:
+            (first, last), number = max(gaps, key=lambda gap: gap[0][1])
+            interval_ns = run.recorder.registry.streams[number].interval_ns
+            length = f" ({format_duration((last - first + 1) * interval_ns)})" if interval_ns else ""
+            parts.append(f"last window {last - first + 1:,} packets{length}")
+        n_drops = sum(receiving.drops() or 0 for receiving in run.receivings)
         if n_drops:
             parts.append(f"own buffer dropped {n_drops:,}")
         return parts

@@ -205,7 +205,7 @@ class Run:
         """Whether every group joined has been heard, and every stream heard has told its end."""
         registry = self.recorder.registry
         heard = {(info.receiver, info.group) for info in registry.streams.values()}
-        joined = {(r.plan.name, str(m.group)) for r in self.receivings for m in r.memberships}
+        joined = {(r.plan.name, str(m.group)) for r in self.receivings for m in r.plan.memberships}
         return bool(joined) and joined <= heard and registry.ended == set(registry.streams)
 
     async def _report(self, on_progress: Callable[[Run], Awaitable[None]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 
-from harness.errors import MembershipError, UsageError, errno_text
+from harness.errors import HarnessError, UsageError, errno_text
 from harness.model import Datagrams, Endpoint, Membership, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
@@ -13,6 +15,9 @@ from harness.traffic import Demultiplexer, load_protocol
 
 MAX_SOCKET_ERRORS = 100
 """A socket that fails this often in a row is given up; the others go on."""
+
+MAX_FINAL_BATCHES = 10_000
+"""What is read before a socket is closed: a flood must not keep a run from ending."""
 
 
 class Receiving:
@@ -27,8 +32,7 @@ class Receiving:
         self.plan, self.recorder = plan, recorder
         names = {interface.index: interface.name for interface in list_interfaces()}
         self.demultiplexer = Demultiplexer(load_protocol(plan.protocol), recorder.registry, plan.name, names)
-        self.memberships = list(plan.memberships)
-        self.sockets: list[ReceiverSocket] = []
+        self._homes: dict[Membership, ReceiverSocket] = {}
         self.n_datagrams = 0
         self.joined_ns: int | None = None
         self._drops_before = 0
@@ -38,7 +42,7 @@ class Receiving:
 
     def open(self) -> ReceiverInfo:
         """Open and join, so that an environment error shows before the run starts; return the manifest's entry."""
-        self._open_sockets()
+        self._open_sockets(self.plan.memberships)
         self.joined_ns = self.recorder.clock.now_ns()
         first = self.sockets[0]
         plan = self.plan
@@ -58,6 +62,11 @@ class Receiving:
         )
 
     @property
+    def sockets(self) -> list[ReceiverSocket]:
+        """The sockets that are open."""
+        return list(dict.fromkeys(self._homes.values()))
+
+    @property
     def rx_source(self) -> str:
         """Who stamps the packets on arrival, "kernel" or "user"."""
         return self.sockets[0].rx_source if self.sockets else "user"
@@ -72,27 +81,32 @@ class Receiving:
         """Receive until cancelled, across reopenings."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            self._start_pumps()
+            for socket in self.sockets:
+                self._start_pump(socket)
             task_status.started()
             await trio.sleep_forever()
 
     def close(self) -> None:
         """Read what is still queued, take the final drop counters and close."""
         for socket in self.sockets:
-            for _ in range(10_000):  # bounded: a flood must not keep a run from ending
+            for _ in range(MAX_FINAL_BATCHES):
                 datagrams = socket.receive_nowait()
                 if datagrams is None or not len(datagrams):
                     break
                 self._take(datagrams)
-        self._close_sockets()
+        if self._counts_drops:
+            self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
+        for socket in self.sockets:
+            socket.close()
+        self._homes = {}
 
     def join(self, group: Endpoint | None) -> None:
-        """Join a group of the plan again, or a further one on the same port; None: all of the plan's."""
+        """Join a group again, or a further one on a socket of its own; None: all of the receiver's."""
         for membership in self._meant(group):
             self._change("join", membership)
 
     def leave(self, group: Endpoint | None) -> None:
-        """Leave a group, or all; the socket stays open."""
+        """Leave a group, or all; the sockets stay open."""
         for membership in self._meant(group):
             self._change("leave", membership)
 
@@ -100,54 +114,50 @@ class Receiving:
         """Close all sockets and open and join new ones: the remedy whose effect is to be seen."""
         for pump in self._pumps:
             pump.cancel()
+        self._pumps = []
         self.recorder.event("reopen", "sockets closed and opened again", receiver=self.plan.name)
-        self._close_sockets()
-        self._open_sockets()
-        self._start_pumps()
+        memberships = list(self._homes)
+        self.close()
+        self._open_sockets(memberships)
 
     def _meant(self, group: Endpoint | None) -> list[Membership]:
         if group is None:
-            return self.memberships
-        known = [membership for membership in self.memberships if membership.group == group]
-        if known:
-            return known
-        first = self.memberships[0]
-        return [Membership(group, first.interface, first.source)]
+            return list(self._homes)
+        first = next(iter(self._homes))
+        return [membership for membership in self._homes if membership.group == group] or [
+            Membership(group, first.interface, first.source)
+        ]
 
     def _change(self, action: str, membership: Membership) -> None:
         """Join or leave on the socket that serves the group; a refusal is an event, not the end of the run."""
         try:
-            for socket in self.sockets:
-                if membership in socket.memberships or socket.memberships[0].group.port == membership.group.port:
-                    getattr(socket, action)(membership)
-                    break
+            if membership in self._homes:
+                getattr(self._homes[membership], action)(membership)
+            elif action == "join":
+                self._open_sockets([membership])
+                return
             else:
-                raise UsageError(f"no socket of this receiver is bound to port {membership.group.port}")
-        except (MembershipError, UsageError) as exc:
+                raise UsageError(f"cannot leave {membership}: this receiver never joined it")
+        except HarnessError as exc:
             self.recorder.event("errno", str(exc), receiver=self.plan.name)
         else:
             self.recorder.event(action, f"{action} {membership}", receiver=self.plan.name)
 
-    def _open_sockets(self) -> None:
-        self.sockets = open_receiver(
-            self.memberships, buffer_bytes=self.plan.buffer_bytes, width=KEPT_BYTES, offload=self.plan.offload
+    def _open_sockets(self, memberships: Sequence[Membership]) -> None:
+        """Open sockets for groups, join them, and start reading if the run is on."""
+        opened = open_receiver(
+            memberships, buffer_bytes=self.plan.buffer_bytes, width=KEPT_BYTES, offload=self.plan.offload
         )
-        for membership in self.memberships:
+        for socket in opened:
+            self._homes |= dict.fromkeys(socket.memberships, socket)
+            self._start_pump(socket)
+        for membership in memberships:
             self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
 
-    def _close_sockets(self) -> None:
-        if self._counts_drops:
-            self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
-        for socket in self.sockets:
-            socket.close()
-        self.sockets = []
-
-    def _start_pumps(self) -> None:
-        if self._nursery is None:
-            return
-        self._pumps = [trio.CancelScope() for _ in self.sockets]
-        for socket, scope in zip(self.sockets, self._pumps, strict=True):
-            self._nursery.start_soon(self._pump, socket, scope)
+    def _start_pump(self, socket: ReceiverSocket) -> None:
+        if self._nursery is not None:
+            self._pumps.append(trio.CancelScope())
+            self._nursery.start_soon(self._pump, socket, self._pumps[-1])
 
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
         """Read one socket until it is reopened, or the run ends."""

@@ -31,7 +31,7 @@ class Recorder:
     def __init__(self, writer: RunWriter, clock: RunClock) -> None:
         self.writer, self.clock = writer, clock
         self.registry = StreamRegistry()
-        self.fold = Fold(Parameters())
+        self.fold = Fold(Parameters(), is_first=True)
         self.n_received = self.n_sent = self.n_refused = 0
 
     def packets(self, records: PacketArray) -> None:

@@ -1,0 +1,174 @@
+"""How runs end: by themselves, by time, by Ctrl-C, by kill -9, by a full disk; what was recorded is always there."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.analysis import analyze_recording
+from harness.store import open_run
+
+
+def harness(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.02)
+
+
+SEND = ("--interface", "127.0.0.1", "--rate", "500pps")
+
+
+@pytest.fixture
+def endless_sender(tmp_path: Path) -> Iterator[str]:
+    """Send to a group of its own until the test is over."""
+    group = f"239.255.80.{os.getpid() % 200 + 1}:5082"
+    process = harness("send", group, *SEND, "--output", str(tmp_path / "tx"), cwd=tmp_path)
+    try:
+        yield group
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def receive(group: str, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
+    return harness("receive", group, "--interface", "127.0.0.1", "--output", "rx", *more, cwd=tmp_path)
+
+
+def test_interrupt_ends_cleanly_and_keeps_everything(endless_sender: str, tmp_path: Path) -> None:
+    process = receive(endless_sender, tmp_path, "--json")
+    wait_for(tmp_path / "rx" / "packets.crc")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    reader = open_run(tmp_path / "rx")
+    assert reader.is_complete
+    assert reader.manifest.end is not None
+    assert reader.manifest.end.reason == "interrupted"
+    (stream,) = json.loads(out)["streams"]
+    assert stream["received"] == reader.n_packets > 300
+    assert (tmp_path / "rx" / "report.html").exists()
+
+
+def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, tmp_path: Path) -> None:
+    process = receive(endless_sender, tmp_path)
+    wait_for(tmp_path / "rx" / "packets.crc")
+    time.sleep(1.2)
+    process.kill()
+    process.communicate(timeout=20)
+    summary = analyze_recording(tmp_path / "rx")
+    (stream,) = summary.streams
+    assert stream.received >= 400
+    assert any("killed or is still going on" in note for note in summary.notes)
+    assert stream.windows == [] or {window.kind for window in stream.windows} <= {"late_start"}
+
+
+def test_sender_that_is_killed_leaves_a_stop_and_no_excuse(tmp_path: Path) -> None:
+    group = f"239.255.81.{os.getpid() % 200 + 1}:5082"
+    receiver = receive(group, tmp_path, "--duration", "3s")
+    sender = harness("send", group, *SEND, "--output", "tx", cwd=tmp_path)
+    wait_for(tmp_path / "rx" / "packets.crc")
+    sender.kill()
+    sender.communicate(timeout=20)
+    _, err = receiver.communicate(timeout=30)
+    assert receiver.returncode == 0, err
+    (stream,) = analyze_recording(tmp_path / "rx").streams
+    assert stream.windows[-1].kind == "stopped_or_ended"
+
+
+def test_full_disk_ends_the_run_with_one_line_and_all_that_fitted(endless_sender: str, tmp_path: Path) -> None:
+    limit = 40_000  # bytes a file: about 1250 packets
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "receive", endless_sender, "--interface", "127.0.0.1", "--output", "rx"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        ),
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in err
+    assert "rx" in err.strip().splitlines()[-1]
+    assert open_run(tmp_path / "rx").n_packets * 32 <= limit
+    assert open_run(tmp_path / "rx").n_packets > 500
+
+
+def test_timeout_without_a_packet_fails_and_says_so(tmp_path: Path) -> None:
+    process = receive("239.255.82.1:5083", tmp_path, "--timeout", "300ms")
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "nothing was received within the timeout" in err
+
+
+def test_hostile_datagrams_are_rejected_and_change_nothing_else(tmp_path: Path) -> None:
+    group, port = f"239.255.83.{os.getpid() % 200 + 1}", 5084
+    stop, n_sent = threading.Event(), [0]
+
+    def flood() -> None:
+        random = np.random.default_rng(1)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            payloads = [
+                b"",
+                random.bytes(64),
+                random.bytes(1400),
+                random.bytes(65_507),
+                b"MCpr",
+                b"MCpr\x01\x40" + bytes(20),
+                b"MCpr\x09\x40" + random.bytes(58),
+                b"MCpr\x01\x08" + random.bytes(58),
+                b"MCpr\x01\x40" + random.bytes(58),
+            ]
+            next_s = time.monotonic()
+            while not stop.is_set():
+                for _ in range(10):
+                    sock.sendto(payloads[n_sent[0] % len(payloads)], (group, port))
+                    n_sent[0] += 1
+                next_s += 0.001
+                time.sleep(max(0.0, next_s - time.monotonic()))
+
+    flooder = threading.Thread(target=flood)
+    flooder.start()
+    try:
+        receiver = receive(f"{group}:{port}", tmp_path, "--buffer", "32MB", "--json")
+        time.sleep(1.0)
+        sender = harness("send", f"{group}:{port}", *SEND, "--count", "800", "--output", "tx", cwd=tmp_path)
+        sender.communicate(timeout=30)
+        # the flood goes on, so the damaged headers of unknown flows keep coming; the stream's own end ends the run
+        out, err = receiver.communicate(timeout=60)
+    finally:
+        stop.set()
+        flooder.join()
+    assert receiver.returncode == 0, err
+    summary = json.loads(out)
+    (stream,) = summary["streams"]
+    assert (stream["expected"], stream["received"], stream["lost"]) == (800, 800, 0), (stream, summary["socket_drops"])
+    assert (stream["duplicates"], stream["corrupt"], stream["reordered"]) == (0, 0, 0)
+    assert sum(summary["rejected"].values()) > 2_000
+    assert {"empty", "too short", "wrong magic", "unknown version", "wrong length"} <= set(summary["rejected"])
