@@ -72,7 +72,6 @@ def execute(args: argparse.Namespace) -> int:
     """Receive until the end, then conclude."""
     from harness.cli.session import perform_and_conclude
     from harness.model.scenario import Receiver, Scenario
-    from harness.model.scenario_text import check_scenario
 
     receiver = Receiver(
         groups=args.groups,
@@ -90,7 +89,6 @@ def execute(args: argparse.Namespace) -> int:
         event=[timed_event(text) for text in args.at],
         expect=limits_of(args),
     )
-    check_scenario(scenario, "harness receive")
     return perform_and_conclude(scenario, args, parameters_of(args))
 
 
@@ -106,7 +104,10 @@ def timed_event(text: str) -> TimedEvent:
 
     at, _, rest = text.strip().partition(" ")
     action, _, what = rest.strip().partition(" ")
-    parse_duration(at)
+    try:
+        parse_duration(at)
+    except UsageError as exc:
+        raise UsageError(f'--at "{text}": {exc}; write "5s reopen"') from exc
     if action not in ACTIONS:
         raise UsageError(f'--at "{text}": unknown action {action!r}{nearest(action, ACTIONS)}')
     if action == "reopen" and what:

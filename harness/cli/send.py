@@ -65,7 +65,6 @@ def execute(args: argparse.Namespace) -> int:
     from harness.cli.session import perform_and_conclude
     from harness.model import Parameters
     from harness.model.scenario import Scenario, Stream
-    from harness.model.scenario_text import check_scenario
 
     streams = [
         Stream(
@@ -86,5 +85,4 @@ def execute(args: argparse.Namespace) -> int:
         for group in args.groups
     ]
     scenario = Scenario(name="send", stream=streams)
-    check_scenario(scenario, "harness send")
     return perform_and_conclude(scenario, args, Parameters())
