@@ -107,8 +107,6 @@ class _Walk:
         if isinstance(con, c.Computed) or con is c.Pass:
             return None
         if _is_variable(con):
-            if is_bits:
-                self.refuse(path, f"has no fixed size ({type(con).__name__}) inside a BitStruct")
             self.tail.append(path)
             return None
         if self.tail:

@@ -62,7 +62,7 @@ def decode(protocol: Protocol, data: Rows, kept: Column, size: Column) -> Decode
     fixed = protocol.layout.size
     rows = cells.rows
     if rows.shape[1] < fixed:  # all are too short; a copy with room spares every reader the question
-        rows = np.zeros((len(rows), fixed), np.uint8)
+        rows = np.pad(rows, ((0, 0), (0, fixed - rows.shape[1])))
     bad, sound = _reject(protocol, Fields(protocol, rows, None, cells.kept, cells.size))
     reject = cells.reject.copy()
     worst = np.flatnonzero(bad)[::-1]
@@ -104,6 +104,21 @@ def _ask(protocol: Protocol, role: str, hook: Callable[[Fields], Any], fields: F
     return answer
 
 
+def check_hooks(protocol: Protocol, fields: Fields) -> None:
+    """Ask every hook once, whatever the packets are.
+
+    Raises:
+      SchemaError: a hook fails or does not answer for each packet.
+    """
+    hooks = {"number": protocol.number, "skip": protocol.skip, "verify_header": protocol.verify_header}
+    hooks |= {"verify": protocol.verify, "is_end": protocol.is_end, "is_discontinuity": protocol.is_discontinuity}
+    hooks |= {"is_retransmitted": protocol.is_retransmitted, **dict(protocol.accept)}
+    hooks |= {name: hook for name, _, hook in protocol.others}
+    for role, hook in hooks.items():
+        if hook is not None:
+            _ask(protocol, role, hook, fields)
+
+
 def _reject(protocol: Protocol, fields: Fields) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return for each packet why it is rejected (0: it is not), and whether its header passes its own check."""
     reject = np.zeros(len(fields), np.uint8)
@@ -127,11 +142,9 @@ def _reject(protocol: Protocol, fields: Fields) -> tuple[NDArray[np.uint8], NDAr
     if protocol.verify_header is not None:
         sound = _ask(protocol, "verify_header", protocol.verify_header, fields).astype(bool)
     if protocol.sequence is not None and protocol.number is None:
-        number = fields[protocol.sequence]
-        if protocol.sequence_bits < protocol.field_named(protocol.sequence, "sequence").bit_length:
-            mark(sound & ((number < 0) | (number >> protocol.sequence_bits != 0)), OUT_OF_RANGE)
-        elif number.dtype == np.uint64:
-            mark(sound & (number > np.uint64(_LARGEST)), OUT_OF_RANGE)
+        number, bits = fields[protocol.sequence], protocol.sequence_bits
+        if bits == 64 or bits < protocol.field_named(protocol.sequence, "sequence").bit_length:
+            mark(sound & ((number < 0) | (number > min(2**bits - 1, _LARGEST))), OUT_OF_RANGE)
     return reject, sound
 
 
@@ -142,6 +155,8 @@ def _numbers(protocol: Protocol, fields: Fields) -> NDArray[np.int64]:
     if protocol.sequence is None:
         return np.full(len(fields), UNNUMBERED, np.int64)
     seq = fields[protocol.sequence].astype(np.int64)
+    if protocol.sequence_bits < 63:
+        seq &= (1 << protocol.sequence_bits) - 1  # a signed counter that runs over becomes negative on the wire
     if protocol.sequence_modulus is not None or protocol.sequence_first:
         modulus = protocol.sequence_modulus or (1 << protocol.sequence_bits) - protocol.sequence_first
         seq[(seq < protocol.sequence_first) | (seq >= protocol.sequence_first + modulus)] = UNNUMBERED

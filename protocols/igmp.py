@@ -109,7 +109,7 @@ def _build(message: Message) -> bytes:
     """Return a message with its checksum left 0."""
     if isinstance(message, Leave) and message.version == 2:
         return _build_head(LEAVE, 0, message.group)
-    if isinstance(message, Query):
+    if isinstance(message, Query) and message.version in (1, 2, 3):
         return _build_query(message)
     if isinstance(message, Report) and message.version == 3:
         return build_report(_REPORT, message)

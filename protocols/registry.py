@@ -1,20 +1,21 @@
 """Find a format: by name, in the user's own file, or from the traffic itself.
 
-A module of a format is imported when its name is asked for, so that a list of names costs nothing.
+A module of a format is imported when its name is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from protocols.decoded import Decoded
 from protocols.errors import SchemaError, nearest
+from protocols.flags import UNNUMBERED
+from protocols.layout import Column, Rows
 from protocols.schema import Protocol
+from protocols.schema_file import load_protocol
 
 _BUILT_IN = {
     "probe": ("protocols.probe", "PROBE"),
@@ -28,6 +29,12 @@ _BUILT_IN = {
     "mgen": ("protocols.mgen", "MGEN"),
     "raw": ("protocols.raw", "RAW"),
 }
+_SAMPLE = 1_000
+_FITTING_SHARE = 0.8
+_RUNNING_SHARE = 0.8
+_LARGEST_STEP = 4
+_ENOUGH_STEPS = 4
+_ENOUGH_MAGIC_BITS = 16
 
 
 class _Lazy(Mapping[str, Protocol]):
@@ -68,72 +75,68 @@ def get_protocol(text: str) -> Protocol:
     """
     if text in PROTOCOLS:
         return PROTOCOLS[text]
-    path_text, name = text, ""
-    if not text.endswith(".py"):
-        path_text, colon, name = text.rpartition(":")
-        if not colon or not path_text.endswith(".py"):
-            hint = nearest(text, PROTOCOLS)
-            raise SchemaError(
-                text, "", f"is not a known protocol{hint}" + ("" if hint[:5] == "; did" else ", or FILE.py:NAME")
-            )
-    protocol = _pick(_load(Path(path_text)), path_text, name)
-    _rehearse(protocol)
-    return protocol
+    path, _, name = text.rpartition(":")
+    if path.endswith(".py"):
+        return load_protocol(path, name)
+    if text.endswith(".py"):
+        return load_protocol(text)
+    hint = nearest(text, PROTOCOLS)
+    raise SchemaError(text, "", f"is not a known protocol{hint}{', or FILE.py:NAME' * hint.startswith('; known')}")
 
 
-def _load(path: Path) -> ModuleType:
-    """Run a schema file and return its module."""
-    if not path.is_file():
-        raise SchemaError(str(path), "", "is not a file" if path.exists() else "does not exist")
-    spec = importlib.util.spec_from_file_location(f"schema_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise SchemaError(str(path), "", "is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as exc:
-        raise SchemaError(str(path), "", f"line {exc.lineno}: {exc.msg}") from exc
-    except SchemaError as exc:
-        raise SchemaError(str(path), "", f"{exc}") from exc
-    except Exception as exc:  # the user's code may fail in any way
-        line = _line_in(exc, path)
-        raise SchemaError(str(path), "", f"{line}{type(exc).__name__}: {exc}".replace("\n", " ")) from exc
-    return module
+def guess(data: Rows, kept: Column, size: Column, ports: Collection[int] = ()) -> tuple[Protocol, str]:
+    """Return the built-in format that most of some datagrams are of, and why; "raw" when none fits.
+
+    What counts is that nearly all of them fit, and beside it fixed bytes in them, the port, or numbers that run on. The
+    first thousand are looked at. It is a guess: say it to the user, who may know better.
+
+    Args:
+      data: payloads, uint8, shape (n, width).
+      kept: bytes at hand, shape (n,).
+      size: bytes on the wire, shape (n,).
+      ports: destination ports seen among them.
+    """
+    data, kept, size = data[:_SAMPLE], kept[:_SAMPLE], size[:_SAMPLE]
+    best, best_score, why = PROTOCOLS["raw"], 0, "no known format fits"
+    for name, protocol in PROTOCOLS.items():
+        decoded = protocol.decode(data, kept, size)
+        n_fitting = int((decoded.reject == 0).sum())
+        if name == "raw" or not n_fitting or n_fitting < _FITTING_SHARE * len(data):
+            continue
+        score, reasons = _evidence(protocol, decoded, len(decoded) / n_fitting, set(ports))
+        if score > best_score:
+            best, best_score = protocol, score
+            why = f"{n_fitting} of {len(data)} datagrams fit; {', '.join(reasons)}"
+    return best, why
 
 
-def _line_in(exc: BaseException, path: Path) -> str:
-    """Return "line 12: " for the last line of the file that took part in an error."""
-    line, trace = "", exc.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = f"line {trace.tb_lineno}: "
-        trace = trace.tb_next
-    return line
+def _evidence(protocol: Protocol, decoded: Decoded, per_datagram: float, ports: set[int]) -> tuple[int, list[str]]:
+    """Return how strongly datagrams that fit speak for a format, about in bits, and in words; 0 if not enough."""
+    fields = [protocol.field_named(path, "versions") for path in protocol.versions]
+    fields += [
+        protocol.layout.fields.get(path) or protocol.layout.hidden[path] for path, _ in protocol.layout.constants
+    ]
+    magic_bits = round(sum(place.bit_length for place in fields) * per_datagram)
+    on_port = sorted(ports & set(protocol.ports))
+    steps = _steps(protocol, decoded)
+    running = float(np.mean((steps >= 1) & (steps <= _LARGEST_STEP))) if len(steps) >= _ENOUGH_STEPS else None
+    is_running = running is not None and running >= _RUNNING_SHARE
+    has_magic = magic_bits >= _ENOUGH_MAGIC_BITS
+    is_refuted = running is not None and running < 1 - _RUNNING_SHARE and not has_magic
+    if is_refuted or not (has_magic or on_port or is_running):
+        return 0, []
+    reasons = ["fixed bytes agree"] * has_magic + [f"port {port}" for port in on_port] + ["numbers run on"] * is_running
+    score = magic_bits + 16 * bool(on_port) + 16 * is_running + 8 * len(protocol.accept)
+    return score, reasons
 
 
-def _pick(module: ModuleType, path: str, name: str) -> Protocol:
-    """Return the protocol of that name in a module, or its only one."""
-    found = {key: value for key, value in vars(module).items() if isinstance(value, Protocol)}
-    if not name:
-        if len(found) != 1:
-            what = f"holds {len(found)} protocols" if found else "holds no Protocol"
-            raise SchemaError(
-                path, "", what + (f"; write {path}:NAME with one of {', '.join(sorted(found))}" if found else "")
-            )
-        return next(iter(found.values()))
-    if name in found:
-        return found[name]
-    if hasattr(module, name):
-        raise SchemaError(
-            path, "", f"{name} is a {type(getattr(module, name)).__name__}, not a Protocol{nearest(name, found)}"
-        )
-    raise SchemaError(path, "", f"has no {name}{nearest(name, found) or '; it holds no Protocol'}")
-
-
-def _rehearse(protocol: Protocol) -> None:
-    """Decode made-up packets once, so that a hook that fails does so now and not in the middle of a recording."""
-    width = protocol.layout.size + 64
-    rows = np.random.default_rng(0).integers(0, 256, (64, width), np.uint8)
-    kept = np.full(len(rows), width)
-    protocol.decode(rows, kept, kept)
-    protocol.decode(rows[:0], kept[:0], kept[:0])
+def _steps(protocol: Protocol, decoded: Decoded) -> Column:
+    """Return the steps between successive numbers of each stream, modulo the range of the numbers."""
+    is_numbered = decoded.seq != UNNUMBERED
+    seq, key = decoded.seq[is_numbered], decoded.key[is_numbered]
+    _, stream = np.unique(key, axis=0, return_inverse=True) if key.shape[1] else (None, np.zeros(len(seq), int))
+    order = np.argsort(stream, kind="stable")
+    steps: Column = np.diff(seq[order])[np.diff(stream[order]) == 0]
+    if protocol.sequence_bits and protocol.sequence_bits < 63:
+        steps %= protocol.sequence_modulus or 1 << protocol.sequence_bits
+    return steps
