@@ -78,7 +78,6 @@ def active_windows(
     origin: int = 0,
     interval_ns: int = 0,
     tail: WindowClass = "stopped_or_ended",
-    joined_ns: int | None = None,
 ) -> tuple[list[Window], NDArray[np.bool_]]:
     """Return the drop-out windows of a stream with a schedule, and which loss periods are windows.
 
@@ -91,7 +90,6 @@ def active_windows(
       origin: the number of packet 0.
       interval_ns: the schedule's interval, 0 when aperiodic.
       tail: class of a window that holds the last packet.
-      joined_ns: the join on the sender's time line; a late start counts from it, not from before.
     """
     start = timeline.due_ns(periods.first - origin)
     end = timeline.due_ns(periods.last + 1 - origin)
@@ -107,8 +105,6 @@ def active_windows(
     middle = [index for index, kind in enumerate(kinds) if kind == "mid_run"]
     train = period_of([starts[index] for index in middle], interval_ns)
     members = {index for index, is_member in zip(middle, train[1], strict=True) if is_member} if train else set()
-    if kinds and kinds[0] in ("late_start", "never_received") and joined_ns is not None:
-        starts[0] = min(max(starts[0], joined_ns), int(end[chosen[0]]))
     windows = [
         Window(
             kind="periodic" if index in members else kinds[index],

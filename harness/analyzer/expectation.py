@@ -39,7 +39,6 @@ class Expectation:
       origin: the number of packet 0.
       low, high: the numbers expected are low .. high - 1; None when that cannot be known.
       tail: class of a window that holds the last packet expected.
-      joined_ns: the join on the sender's time line.
       notes: caveats.
     """
 
@@ -51,7 +50,6 @@ class Expectation:
     low: int | None = None
     high: int | None = None
     tail: WindowClass = "stopped_or_ended"
-    joined_ns: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -96,7 +94,7 @@ def expectation(
         timeline=timeline,
         origin=origin,
     )
-    _bound(result, core, log, count, observed, joined_ns)
+    _bound(result, core, log, observed, joined_ns)
     return result
 
 
@@ -159,29 +157,21 @@ def _bound(
     result: Expectation,
     core: Core,
     log: SentLog | None,
-    count: int | None,
     observed: tuple[int, int] | None,
     joined_ns: int | None,
 ) -> None:
     """Set the range expected, its tail's class and the notes that go with them."""
-    origin, timeline = result.origin, result.timeline
+    origin, count = result.origin, result.schedule.sent
     reached = origin if core.extender.highest is None else core.extender.highest + 1
-    offset = core.info.clock_offset_ns or 0
-    low = origin
-    if joined_ns is not None and timeline is not None:
-        result.joined_ns = joined_ns - offset - (core.delay.minimum or 0)
-        low = origin + max(0, int(timeline.count_before(np.array([result.joined_ns]))[0]))
-        if count is not None:
-            low = min(low, origin + count)
-    if core.n_first:
-        low = min(low, _lowest(core))
     high = None if count is None else origin + count
-    if high is not None and reached > high:
-        result.notes.append(f"numbers up to {reached - 1} came although the sender's count is {count}")
+    if high is not None and core.info.sent is None and reached > high:
+        result.notes.append(f"numbers up to {reached - 1} came, beyond the {count} packets that the sender logged")
         high = reached
-    due = None if observed is None else _due_by(result, core, observed[1] - offset)
+    due = None if observed is None else _due_by(result, core, observed[1] - (core.info.clock_offset_ns or 0))
     if due is not None and (high is None or due < high):
-        is_silent = core.last_ns is None or observed is None or observed[1] - core.last_ns > _patience(result, core)
+        is_silent = core.last_ns is None or (
+            observed is not None and observed[1] - core.last_ns > _patience(result, core)
+        )
         if high is None and is_silent and due > reached:
             result.notes.append(
                 f"no end-of-stream packet and no sender's log: the {due - reached} packets due from the last one until "
@@ -190,14 +180,25 @@ def _bound(
         high = max(reached, due) if is_silent else reached
     elif high is None and core.n_first:
         high = reached
-        if not result.interval_ns:
-            result.notes.append("the sender's count is not known, so a loss at the end cannot be seen")
+        result.notes.append("how many packets were sent is not known: a loss after the last one received does not show")
     if high is None:
         result.notes.append("nothing came, and neither the sender's count nor the time observed is known")
         return
-    result.low, result.high = min(low, high), high
-    is_known_to_go_on = log.went_on(reached - origin) if log is not None else count is not None
-    result.tail = "stopped" if is_known_to_go_on else "stopped_or_ended"
+    result.low, result.high = min(_first_expected(result, core, joined_ns), high), high
+    if result.low == result.high and not core.n_first:
+        result.notes.append("nothing was due while the receiver listened")
+    is_beyond_log = log is None or (count or 0) > log.scheduled
+    is_going_on = count is not None if is_beyond_log or log is None else log.went_on(reached - origin)
+    result.tail = "stopped" if is_going_on else "stopped_or_ended"
+
+
+def _first_expected(result: Expectation, core: Core, joined_ns: int | None) -> int:
+    """Return the first number expected: packet 0, or the first one due after the join, or the lowest that came."""
+    low = result.origin
+    if joined_ns is not None and result.timeline is not None:
+        joined_ns -= (core.info.clock_offset_ns or 0) + (core.delay.minimum or 0)
+        low += max(0, int(result.timeline.count_before(np.array([joined_ns]))[0]))
+    return min(low, _lowest(core)) if core.n_first else low
 
 
 def _patience(result: Expectation, core: Core) -> int:
@@ -207,7 +208,7 @@ def _patience(result: Expectation, core: Core) -> int:
 
 def _due_by(result: Expectation, core: Core, end_ns: int) -> int | None:
     """Return the number after the last packet that should have come by `end_ns`; None when that is not known."""
-    if result.timeline is None or (result.timeline.is_interpolated and not result.interval_ns):
+    if result.timeline is None or result.schedule.source == "interpolated":
         return None
     delay = core.delay.percentile("99.9") or 0
     return result.origin + max(0, int(result.timeline.count_before(np.array([end_ns - round(delay)]))[0]))

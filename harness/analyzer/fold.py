@@ -96,6 +96,10 @@ class StreamFold:
         if len(packets):
             self._core.feed(packets)
 
+    def limit_bins(self, max_bins: int) -> None:
+        """Keep time series of at most so many bins from now on; a later limit must not be higher."""
+        self._core.series.max_bins = max_bins
+
     def merge(self, later: StreamFold) -> StreamFold:
         """Return the fold of this part and the one that followed it without a gap; both parts stay as they are.
 
@@ -163,6 +167,7 @@ class Fold:
         self._streams: dict[int, StreamFold] = {}
         self._waiting: list[PacketArray] = []
         self._n_waiting = 0
+        self._max_bins = MAX_BINS
 
     @property
     def streams(self) -> dict[int, StreamFold]:
@@ -179,6 +184,7 @@ class Fold:
         known = self._streams.get(info.number)
         if known is None:
             self._streams[info.number] = StreamFold(info, self.parameters, is_first=self._is_first)
+            self._max_bins = _bins_each(len(self._streams))
         else:
             self._flush()
             known.info = info
@@ -206,7 +212,9 @@ class Fold:
         self._flush()
         later._flush()
         both = Fold(self.parameters, is_first=self._is_first)
-        for number in sorted(self._streams.keys() | later._streams.keys()):
+        numbers = sorted(self._streams.keys() | later._streams.keys())
+        both._max_bins = _bins_each(len(numbers))
+        for number in numbers:
             first, second = self._streams.get(number), later._streams.get(number)
             if first is not None and second is not None:
                 both._streams[number] = first.merge(second)
@@ -236,13 +244,12 @@ class Fold:
         """
         self._flush()
         streams = [self._streams[number] for number in sorted(self._streams)]
-        max_bins = min(MAX_BINS, max(_FEWEST_BINS, _ALL_BINS // max(1, len(streams))))
         found = [
             stream.summary(
                 observed=observed,
                 joined_ns=(joined_ns or {}).get(stream.info.receiver),
                 sent=(sent or {}).get(stream.info.number),
-                max_bins=max_bins,
+                max_bins=self._max_bins,
             )
             for stream in streams
         ]
@@ -264,7 +271,13 @@ class Fold:
         stream = self._streams.get(number)
         if stream is None:
             raise AnalysisError(f"packets of stream {number}, which the manifest does not list; is it from this run?")
+        stream.limit_bins(self._max_bins)
         stream.update(rows)
+
+
+def _bins_each(n_streams: int) -> int:
+    """Return how many bins a time series may have, so that those of all streams together stay bounded."""
+    return min(MAX_BINS, max(_FEWEST_BINS, _ALL_BINS // max(1, n_streams)))
 
 
 def _united(first: StreamInfo, later: StreamInfo) -> StreamInfo:

@@ -55,24 +55,17 @@ class LossPeriods:
         return self.count_below(numbers + 1) > self.count_below(numbers)
 
 
-def loss_periods(received: RunSet, low: int, high: int) -> LossPeriods:
-    """Return the loss periods within low .. high - 1; the numbers received all lie within.
+def losses_within(received: RunSet, low: int, high: int) -> LossPeriods:
+    """Return the loss periods within low .. high - 1, numbers received beyond do not count.
 
     >>> runs = RunSet()
     >>> runs.add(np.array([2, 3, 6]), np.zeros(3, np.int64))
-    >>> periods = loss_periods(runs, 0, 9)
+    >>> periods = losses_within(runs, 0, 9)
     >>> periods.first.tolist(), periods.last.tolist(), periods.lost
     ([0, 4, 7], [1, 5, 8], 6)
     """
-    first, last = np.append(low, received.ends), np.append(received.starts - 1, high - 1)
+    first = np.append(low, np.minimum(received.ends, high))
+    last = np.append(received.starts - 1, high - 1)
+    last = np.minimum(last, high - 1)
     is_gap = first <= last
     return LossPeriods(first[is_gap], last[is_gap])
-
-
-def loss_ratio(lost: int, expected: int) -> float | None:
-    """Return lost / expected (RFC 7680 4.1); None when nothing was expected.
-
-    >>> loss_ratio(1, 5), loss_ratio(0, 0)
-    (0.2, None)
-    """
-    return lost / expected if expected else None

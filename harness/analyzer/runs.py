@@ -33,10 +33,25 @@ class RunSet:
         self.n = 0
         self.n_closed_lost = self.n_closed_periods = self.longest_closed = 0
 
-    starts = property(lambda self: self._data[0, : self._size], doc="First number of each run, shape (k,).")
-    ends = property(lambda self: self._data[1, : self._size], doc="Number after the last of each run, shape (k,).")
-    start_ns = property(lambda self: self._data[2, : self._size], doc="Time of each run's first number, shape (k,).")
-    end_ns = property(lambda self: self._data[3, : self._size], doc="Time of each run's last number, shape (k,).")
+    @property
+    def starts(self) -> Int64Array:
+        """First number of each run, shape (k,)."""
+        return self._data[0, : self._size]
+
+    @property
+    def ends(self) -> Int64Array:
+        """Number after the last of each run, shape (k,)."""
+        return self._data[1, : self._size]
+
+    @property
+    def start_ns(self) -> Int64Array:
+        """Time of each run's first number, shape (k,)."""
+        return self._data[2, : self._size]
+
+    @property
+    def end_ns(self) -> Int64Array:
+        """Time of each run's last number, shape (k,)."""
+        return self._data[3, : self._size]
 
     def __len__(self) -> int:
         return self._size
@@ -72,6 +87,10 @@ class RunSet:
         self.n_closed_periods += other.n_closed_periods
         self.longest_closed = max(self.longest_closed, other.longest_closed)
         self.n = int((self.ends - self.starts).sum()) - self.n_closed_lost
+
+    def count_from(self, number: int) -> int:
+        """Return how many numbers of the set are `number` or above."""
+        return int(np.maximum(self.ends - np.maximum(self.starts, number), 0).sum())
 
     def gaps(self) -> tuple[Int64Array, Int64Array]:
         """Return the first and the last number of each gap between two runs, shape (k,) each."""

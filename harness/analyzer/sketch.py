@@ -1,9 +1,9 @@
 """A distribution of integer nanoseconds in bounded memory: integer counts in buckets of equal relative width.
 
-A bucket is an octave's 128th: the exponent and the seven leading bits of the mantissa of the value as a float. Finding
-it is a cast and a shift, counts add up exactly in any order, and a percentile is the mean of its bucket, which is within
-a 128th of every value in it and exact where all are equal. Minimum, maximum, sum and number are exact beside the
-buckets; zero and negative values have buckets of their own.
+A bucket is an octave's 256th: the exponent and the eight leading bits of the mantissa of the value as a float. Finding
+it is a cast and a shift, counts add up exactly in any order, and a percentile is the mean of its bucket, within a 256th
+of every value in it and exact where all are equal. Minimum, maximum, sum and number are exact beside the buckets; zero
+and negative values have buckets of their own.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from harness.model import Distribution
 
-RELATIVE_ERROR = 1 / 128
+RELATIVE_ERROR = 1 / 256
 """Largest error of a percentile, relative to the value."""
 
 PERCENTILES = ("50", "90", "99", "99.9")
 HISTOGRAM_BINS = 128
 
-_SUB_BITS = 7
+_SUB_BITS = 8
 _SHIFT = 52 - _SUB_BITS
 _KEY_OF_ONE = 1023 << _SUB_BITS
 
@@ -32,7 +32,7 @@ def bucket_keys(values: Int64Array) -> Int64Array:
     """Return the bucket of each value: 0 for 0, rising with the value, negative for negative values.
 
     >>> bucket_keys(np.array([-1, 0, 1, 2])).tolist()
-    [-1, 0, 1, 129]
+    [-1, 0, 1, 257]
     """
     bits = np.abs(values).astype(np.float64).view(np.int64)
     bits >>= _SHIFT

@@ -9,7 +9,7 @@ from harness.analyzer.attribution import attribute
 from harness.analyzer.core import Core
 from harness.analyzer.dropouts import LossLayers, active_windows, loss_layers
 from harness.analyzer.expectation import Expectation, expectation, resolution_notes
-from harness.analyzer.loss import LossPeriods, loss_periods, loss_ratio
+from harness.analyzer.loss import LossPeriods, losses_within
 from harness.analyzer.passive import edge_windows, silence_threshold, silence_windows
 from harness.analyzer.sender import SentLog
 from harness.analyzer.timeseries import series_of
@@ -46,16 +46,15 @@ def summarise(
     expected = expectation(core, log, observed, joined_ns)
     is_counted = expected.low is not None and expected.high is not None
     low, high = expected.low or 0, expected.high or 0
-    periods = loss_periods(core.received, low, high) if is_counted else _NOTHING
+    periods = losses_within(core.received, low, high) if is_counted else _NOTHING
     windows, is_window, notes = _windows(core, expected, periods, observed)
     layers = loss_layers(periods, is_window, core.parameters.gmin, expected.timeline, expected.origin)
     if not is_counted:
         layers = LossLayers([], 0, 0)
+    n_beyond = core.received.count_from(high) if is_counted else 0
     closed = core.received.n_closed_lost
     lost = periods.lost + closed if is_counted else None
     longest = max(int(periods.lengths.max()) if len(periods) else 0, core.received.longest_closed)
-    late = int(np.count_nonzero(periods.contain(core.late.starts))) if len(core.late) else 0
-    late = min(core.late.n, periods.lost) if late else 0
     not_sent = int(np.count_nonzero(periods.contain(log.not_sent + expected.origin))) if log is not None else 0
     reordering = core.arrivals.reordering() if core.is_numbered else None
     return StreamSummary(
@@ -73,28 +72,30 @@ def summarise(
         first_rx_ns=core.first_ns,
         last_rx_ns=core.last_ns,
         expected=high - low if is_counted else None,
-        received=core.received.n if core.is_numbered else core.n_bare,
+        received=core.received.n - n_beyond if core.is_numbered else core.n_bare,
         lost=lost,
         duplicates=core.n_copies - core.n_first,
         reordered=reordering.reordered if reordering else None,
         too_late=core.late.n,
         corrupt=core.n_corrupt,
         misdelivered=core.n_misdelivered,
-        loss_ratio=None if lost is None else loss_ratio(lost, high - low),
+        loss_ratio=None if lost is None or high == low else lost / (high - low),
         loss_periods=len(periods) + core.received.n_closed_periods if is_counted else None,
         longest_loss_period=longest if is_counted else None,
         windows=windows,
         thinning=layers.thinning,
         isolated=layers.isolated + closed if is_counted else None,
         edge=layers.edge if is_counted else None,
-        attribution=attribute(lost, late=late, not_sent=not_sent, own_buffer=drops, misdelivered=core.n_misdelivered),
+        attribution=attribute(
+            lost, late=core.late.n, not_sent=not_sent, own_buffer=drops, misdelivered=core.n_misdelivered
+        ),
         delay=core.delay.distribution(lost or 0),
         ipdv=core.arrivals.ipdv.distribution(),
         jitter_ns=core.jitter.value if core.jitter.n else None,
         reordering=reordering,
         series=series_of(core.series, periods, expected, max_bins),
         marks=[mark for sample in core.samples() for mark in sample.marks()],
-        notes=expected.notes + notes + _notes(core),
+        notes=expected.notes + notes + _notes(core, n_beyond),
     )
 
 
@@ -114,7 +115,6 @@ def _windows(
             origin=expected.origin,
             interval_ns=expected.interval_ns or 0,
             tail=expected.tail,
-            joined_ns=expected.joined_ns,
         )
         return windows, is_window, resolution_notes(core, np.zeros((0, 4), np.int64), None)
     threshold = silence_threshold(expected.interval_ns, core.parameters)
@@ -134,9 +134,11 @@ def _windows(
     return windows, is_window, notes
 
 
-def _notes(core: Core) -> list[str]:
+def _notes(core: Core, n_beyond: int) -> list[str]:
     """Return the caveats on what was counted."""
     info, notes = core.info, []
+    if n_beyond:
+        notes.append(f"{n_beyond} packets numbered beyond the count of {info.sent} left out of the counts")
     if info.clock_offset_ns:
         notes.append(f"clock offset removed: {format_duration(info.clock_offset_ns)}")
     if core.n_negative:

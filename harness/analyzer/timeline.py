@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 Int64Array = NDArray[np.int64]
 
 
+_FURTHEST_NS = 2**62
+
+
 class Timeline(Protocol):
     """Due times of the packets 0, 1, 2, ... of a stream."""
 
@@ -37,8 +40,9 @@ class PeriodicTimeline:
         self.interval_ns = interval_ns
 
     def due_ns(self, index: Int64Array) -> Int64Array:
-        """Return when packets were due, shape of `index`."""
-        return self.first_due_ns + index * self.interval_ns
+        """Return when packets were due, shape of `index`; where 64 bits do not hold the time, the last that they do."""
+        furthest = (_FURTHEST_NS - abs(self.first_due_ns)) // self.interval_ns
+        return self.first_due_ns + np.clip(index, -furthest, furthest) * self.interval_ns
 
     def count_before(self, t_ns: Int64Array) -> Int64Array:
         """Return how many packets, from number 0, were due before each time, shape of `t_ns`."""
