@@ -48,7 +48,7 @@ class Records(Protocol):
         """Return how many records of the length of that at `at` follow one another there, and that length; (0, 0)."""
 
     def guesses(self, lanes: Positions, stride: int, span: int) -> Positions:
-        """Return plausible record starts, increasing, one in each [lane, lane + span) at most."""
+        """Return plausible record starts, one at most in each [lane, lane + span), which never overlap."""
 
 
 class Chain:
@@ -98,7 +98,9 @@ def _lanes(records: Records, start: int, stop: int, usual: int) -> tuple[Positio
     `usual` is the length of a usual record; lanes are that many times longer which balances guessing against stepping.
     """
     stride = _RECORDS_A_LANE * usual
-    guesses = records.guesses(np.arange(start + stride, stop - stride, stride, dtype=np.int64), stride, 4 * usual)
+    guesses = records.guesses(
+        np.arange(start + stride, stop - stride, stride, dtype=np.int64), stride, min(4 * usual, stride)
+    )
     heads = np.concatenate([[start], guesses])
     bounds = np.concatenate([guesses, [stop]])
     landing = heads.copy()

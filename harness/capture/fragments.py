@@ -112,7 +112,8 @@ class Fragments:
             return None
         del self._pending[key]
         self._held -= pending.held
-        self._counters[Skip.JOINED_FRAGMENT] += len(pending.starts) - 1
+        if len(pending.starts) > 1:
+            self._counters[Skip.JOINED_FRAGMENT] += len(pending.starts) - 1
         return _join(pending)
 
     def give_up(self) -> None:
@@ -139,7 +140,8 @@ class Fragments:
     def _drop_oldest(self) -> None:
         pending = self._pending.pop(next(iter(self._pending)))
         self._held -= pending.held
-        self._counters[Skip.FRAGMENT] += len(pending.starts)
+        if pending.starts:
+            self._counters[Skip.FRAGMENT] += len(pending.starts)
 
 
 def _contradicts(pending: _Pending, at: int, piece: Piece) -> bool:

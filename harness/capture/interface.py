@@ -12,6 +12,7 @@ from harness.model import UNDEFINED_NS
 from harness.units import NS_PER_S
 
 _LARGEST_NS = 2**63 - 1
+_LARGEST_S = _LARGEST_NS // NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,17 @@ def ticks_to_ns(
     if ticks_per_s > 2**34:  # beyond it the fraction times 10**9 leaves 64 bits
         offsets = np.broadcast_to(offset_s, ticks.shape).tolist()
         exact = [t * NS_PER_S // ticks_per_s + o * NS_PER_S for t, o in zip(ticks.tolist(), offsets, strict=True)]
-        return np.array([ns if abs(ns) <= _LARGEST_NS else UNDEFINED_NS for ns in exact], np.int64)
+        lowest = -_LARGEST_S * NS_PER_S
+        return np.array([ns if lowest <= ns <= _LARGEST_NS else UNDEFINED_NS for ns in exact], np.int64)
     if np.isscalar(offset_s) and offset_s == 0 and NS_PER_S % ticks_per_s == 0:
         factor = NS_PER_S // ticks_per_s
         if int(ticks.max()) <= _LARGEST_NS // factor:
             return (ticks * np.uint64(factor)).view(np.int64)
     seconds, fraction = np.divmod(ticks, np.uint64(ticks_per_s))
     fraction_ns = (fraction * np.uint64(NS_PER_S) // np.uint64(ticks_per_s)).astype(np.int64)
-    limit_s = _LARGEST_NS // NS_PER_S - 1
     # far offsets are clipped first: they are out of range with any tick count, and the sum must not wrap
     whole = np.minimum(seconds, np.uint64(2**62)).astype(np.int64)
     whole = whole + np.clip(offset_s, -(2**62), 2**62 - 1)
-    fits = np.abs(whole) <= limit_s
+    is_last = (whole == _LARGEST_S) & (fraction_ns <= _LARGEST_NS % NS_PER_S)
+    fits = (whole >= -_LARGEST_S) & ((whole < _LARGEST_S) | is_last)
     return np.where(fits, np.where(fits, whole, 0) * NS_PER_S + fraction_ns, UNDEFINED_NS)

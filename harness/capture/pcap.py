@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.capture.chain import Chain, Positions
 from harness.capture.frames import Frames
 from harness.capture.interface import Interface
-from harness.capture.source import MAX_FRAME, PADDING, Window
+from harness.capture.source import MAX_FRAME, Window
 from harness.errors import RecordError
 from harness.units import NS_PER_S
 
@@ -44,7 +44,7 @@ class _Records:
         self._order = order
         self._data = data
         # one 32-bit number at every byte: records stand at any
-        self._words: NDArray[np.uint32] = np.ndarray((end + PADDING - 4,), f"{order}u4", data, strides=(1,))
+        self._words: NDArray[np.uint32] = np.ndarray((len(data) - 3,), f"{order}u4", data, strides=(1,))
         self._length = struct.Struct(f"{order}8xI").unpack_from
 
     def steps(self, at: Positions) -> Positions:

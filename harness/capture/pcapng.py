@@ -87,21 +87,16 @@ class PcapngReader:
         while True:
             words = self._in_order(self._section.order)
             found, at = self._chain.positions(words, at)
-            if len(found):
-                runs.append((self._sort_out(words, found), self._section))
+            packets = self._sort_out(words, found)
+            if len(packets):
+                runs.append((packets, self._section))
             left = window.n - 4 * at
             if left >= 12 and words.words[at] == SECTION:
-                length = self._read_section(4 * at)
-                if length < 0:
-                    return 4 * at, "a section header that is damaged"
-                if length <= left:
-                    if words.words[at + 1] != words.words[at + length // 4 - 1]:
-                        return 4 * at, "a section header whose two lengths differ"
-                    at += length // 4
-                    continue
-                if window.is_last:
-                    return 4 * at, window.complaint or "the file ends inside a block"
-                return (4 * at, "") if at else (4 * at, "a section header of incredible size")
+                length, why = self._read_section(4 * at, left)
+                if length == 0:
+                    return 4 * at, why
+                at += length // 4
+                continue
             return self._at_chain_end(words, at, left)
 
     def _at_chain_end(self, words: Words, at: int, left: int) -> tuple[int, str]:
@@ -128,19 +123,25 @@ class PcapngReader:
             self._words[order] = Words(words if order == _NATIVE else words.byteswap(), self._window.n // 4)
         return self._words[order]
 
-    def _read_section(self, at: int) -> int:
-        """Begin a new section; return the length of its header in bytes, -1 when it is damaged."""
-        head = self._window.data[at : at + 16].tobytes()
+    def _read_section(self, at: int, left: int) -> tuple[int, str]:
+        """Begin a new section; return its header's length in bytes, 0 where none is whole, and why the file ends."""
+        window = self._window
+        head = window.data[at : at + 16].tobytes()
         order = _ORDER_MAGIC.get(head[8:12])
         if order is None:
-            return -1
+            return 0, "a section header of no known byte order, the file is damaged from there on"
         length, major = struct.unpack(f"{order}4xI4xH2x", head)
-        if length < 28 or length % 4:
-            return -1
+        if length < 28 or length % 4 or (length > window.capacity and not window.is_last):
+            return 0, f"a section header of {length} bytes, the file is damaged from there on"
+        if length > left:
+            return 0, (window.complaint or "the file ends inside a block") if window.is_last else ""
+        end = at + length
+        if window.data[end - 4 : end].tobytes() != head[4:8]:
+            return 0, "a section header whose two lengths differ, the file is damaged from there on"
         if major != 1:
-            raise RecordError(f"{self._window.path}: byte {self._window.base + at}: pcapng version {major}; 1 is read")
+            raise RecordError(f"{window.path}: byte {window.base + at}: pcapng version {major}; 1 is read")
         self._section = _Section(order, len(self.interfaces))
-        return int(length)
+        return int(length), ""
 
     def _sort_out(self, words: Words, at: Positions) -> Positions:
         """Read the interface descriptions among the blocks and return the packet blocks."""

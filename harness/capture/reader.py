@@ -34,7 +34,7 @@ def open_capture(path: str | Path, *, verify_checksums: bool = False, window_byt
       path: the file.
       verify_checksums: count datagrams with a wrong UDP checksum as "bad checksum" and leave them out. A capture on
         the sending host shows such ones wherever the network card fills the checksum in.
-      window_bytes: how much of the file is worked on at a time, a multiple of 4.
+      window_bytes: how much of the file is worked on at a time, a multiple of 4; a longer frame counts as damage.
 
     Raises:
       RecordError: not such a file, or one without a link type that is read here; says what it is.
