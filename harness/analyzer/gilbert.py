@@ -126,7 +126,7 @@ def fit_gilbert(a: float, b: float, c: float) -> Gilbert | None:
             raise AnalysisError(f"loss correlation {name} = {value} is no probability")
     denominator = 2 * a * c - b * (a + c)
     stay = (a * c - b * b) / denominator if denominator else 0.0
-    if not 0 < stay <= 1:
+    if not 0 < stay < 1:
         return None
     r, h = 1 - stay, 1 - b / stay
     # h = 0 is the simple model, so a rounding error below it must not refuse the fit.

@@ -83,14 +83,14 @@ def merge_legs(
     """
     require_aligned(seq_a=seq_a, rx_a_ns=rx_a_ns)
     require_aligned(seq_b=seq_b, rx_b_ns=rx_b_ns)
-    seen = np.union1d(seq_a, seq_b)
-    if not len(seen) and (first_seq is None or last_seq is None):
+    ends = [int(end) for seq in (seq_a, seq_b) if len(seq) for end in (seq.min(), seq.max())]
+    if not ends and (first_seq is None or last_seq is None):
         none = np.zeros(0, dtype=np.int64)
         return TwoLegs(0, none, none, none, none, none)
-    first = int(seen[0]) if first_seq is None else first_seq
-    last = int(seen[-1]) if last_seq is None else last_seq
-    if len(seen) and not first <= seen[0] <= seen[-1] <= last:
-        raise AnalysisError(f"packets {seen[0]} .. {seen[-1]} arrived, but {first} .. {last} were sent")
+    first = min(ends) if first_seq is None else first_seq
+    last = max(ends) if last_seq is None else last_seq
+    if ends and not first <= min(ends) <= max(ends) <= last:
+        raise AnalysisError(f"packets {min(ends)} .. {max(ends)} arrived, but {first} .. {last} were sent")
     if last - first >= _MAX_SPAN:
         raise AnalysisError(
             f"packets {first} .. {last} are more than {_MAX_SPAN}; check the width of the sequence number"

@@ -76,7 +76,9 @@ def test_without_a_pair_nothing_is_defined(lost: list[bool]) -> None:
     assert (found.p, found.r, found.mean_burst) == (None, None, None)
 
 
-@pytest.mark.parametrize(("a", "b", "c"), [(0.1, 0.1, 0.1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.5, 0.9, 0.1)])
+@pytest.mark.parametrize(
+    ("a", "b", "c"), [(0.1, 0.1, 0.1), (0.1, 0.1, 0.3), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.5, 0.9, 0.1)]
+)
 def test_correlations_of_no_such_model_have_no_fit(a: float, b: float, c: float) -> None:
     assert fit_gilbert(a, b, c) is None
 

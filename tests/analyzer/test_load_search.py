@@ -194,6 +194,7 @@ def test_a_path_that_always_loses_has_no_throughput() -> None:
         (lambda: Goal(S, S, loss_ratio=-0.1), "goal loss ratio -0.1"),
         (lambda: Trial(S, 2.0), "trial loss ratio 2.0"),
         (lambda: Trial(S, 0.0, n=0), "0 trials"),
+        (lambda: Trial(0, 0.0), "1 trials of 0 ns"),
         (lambda: RateAdjuster(2000), "row 2000"),
         (lambda: RateAdjustParameters(low_delay_ns=2, high_delay_ns=1), "low delay 2 ns"),
         (lambda: RateAdjustParameters(fast_step=0), "at least 1 each"),

@@ -149,3 +149,6 @@ def test_a_number_too_wide_is_refused() -> None:
 def test_steps_that_the_width_cannot_hold_are_refused() -> None:
     with pytest.raises(UsageError, match="8-bit sequence numbers cannot tell"):
         RtpSource(8)
+    with pytest.raises(UsageError, match="a step of 200 forward from one of 57 back"):
+        RtpSource(8, max_dropout=200, max_misorder=57)
+    RtpSource(8, max_dropout=200, max_misorder=56)

@@ -41,6 +41,17 @@ def test_the_line_is_below_all_and_least_in_sum(points: list[tuple[int, int]]) -
     assert sum(above) == wanted
 
 
+@settings(max_examples=200, deadline=None)
+@given(POINTS)
+def test_the_hull_is_found_without_thinning_too(points: list[tuple[int, int]]) -> None:
+    tx_ns = np.array([t for t, _ in points], dtype=np.int64)
+    delay_ns = np.array([d for _, d in points], dtype=np.int64)
+    thinned = skew(tx_ns, delay_ns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.analyzer.skew._MAX_PASSES", 0)
+        assert skew(tx_ns, delay_ns) == thinned
+
+
 def test_queueing_does_not_move_a_drift_of_50_ppm() -> None:
     rng = np.random.default_rng(11)
     tx_ns = 1_700_000_000_000_000_000 + np.arange(50_000) * 20_000_000
