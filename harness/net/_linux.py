@@ -65,9 +65,12 @@ class LinuxPlatform:
         return address
 
     def share_port(self, sock: socket.socket) -> None:
-        """Set both options: another program may have set only one of them."""
+        """Set SO_REUSEADDR, which is enough, and never SO_REUSEPORT.
+
+        With SO_REUSEPORT a recent kernel (measured on 6.18) that finds exactly one member of a group passes the
+        datagram on to any socket that shares the port, joined or not: it looks lost here and stray there.
+        """
         set_option(sock, SOL_SOCKET, socket.SO_REUSEADDR, 1, "SO_REUSEADDR")
-        set_option(sock, SOL_SOCKET, socket.SO_REUSEPORT, 1, "SO_REUSEPORT")
 
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Switch off the default by which a wildcard socket hears what any process joined."""

@@ -135,7 +135,7 @@ def membership_error(action: str, membership: Membership, exc: OSError, limit_hi
         errno.EADDRNOTAVAIL: (
             f"the interface has no IPv{version} address or takes no multicast; {named}"
             if action == "join"
-            else "this socket is no member (any more): an interface that is made anew forgets its memberships"
+            else "this socket has not joined it"
         ),
         errno.EINVAL: f"{membership.group.address} is no multicast group, or the socket joined it with another source",
         errno.EPERM: "a security policy forbids it; try as root",

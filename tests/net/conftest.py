@@ -31,6 +31,7 @@ def namespace() -> Iterator[Namespace]:
     """A namespace with nothing but a loopback, which carries IPv4 and IPv6 multicast."""
     require_lab()
     made = Namespace()
+    made.ip("-6", "route", "add", "local", "ff00::/8", "dev", "lo", "table", "local")
     yield made
     made.remove()
 
@@ -46,6 +47,8 @@ def veth_pair() -> Iterator[tuple[Namespace, Namespace]]:
         side.ip("addr", "add", f"fd77::{number}/64", "dev", name, "nodad")
         side.ip("link", "set", name, "addrgenmode", "none")
         side.ip("link", "set", name, "up")
+    tx.wait_until_up("tx0")
+    rx.wait_until_up("rx0")
     yield tx, rx
     tx.remove()
     rx.remove()

@@ -1,10 +1,12 @@
 """Network namespaces for tests: made here, removed here by name, and nothing else is touched."""
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +41,19 @@ class Namespace:
         self.name = f"hn{os.getpid()}-{uuid.uuid4().hex[:6]}"
         run("ip", "netns", "add", self.name)
         self.ip("link", "set", "lo", "up")
-        self.ip("-6", "route", "add", "local", "ff00::/8", "dev", "lo", "table", "local")
 
     def ip(self, *arguments: str) -> str:
         """Run the ip command inside."""
         return run("ip", "-n", self.name, *arguments)
+
+    def wait_until_up(self, interface: str, is_up: bool = True) -> None:
+        """Wait until the link's state has been worked out, which the kernel does up to a second later."""
+        for _ in range(400):
+            (link,) = json.loads(self.ip("-j", "link", "show", "dev", interface))
+            if (link["operstate"] == "UP") is is_up:
+                return
+            time.sleep(0.005)
+        pytest.fail(f"{interface} did not come {'up' if is_up else 'down'}")
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command that runs `arguments` inside."""
