@@ -147,6 +147,14 @@ def test_pattern_of_the_largest_probe_is_checked_to_its_last_byte() -> None:
     assert decode(rows).flags.tolist() == [0, CORRUPT]
 
 
+@pytest.mark.parametrize("size", range(65, 90))
+def test_every_damaged_payload_byte_is_noticed_at_any_length(size: int) -> None:
+    rows = probes(size - 64 + 1, size=size, flags=FLAG_PATTERN)
+    for row, offset in enumerate(range(64, size)):
+        rows[row, offset] ^= 0x10
+    assert decode(rows).flags.tolist() == [CORRUPT] * (size - 64) + [0]
+
+
 def test_pattern_is_a_function_of_the_offset_alone() -> None:
     assert payload_pattern(1000)[:100].tolist() == payload_pattern(100).tolist()
     assert payload_pattern(5).tolist() == [k * 0x9E3779B1 % 2**32 >> 24 for k in range(5)]
