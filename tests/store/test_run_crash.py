@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
 import random
+import sys
 import time
 from collections.abc import Iterator
 from io import FileIO
@@ -20,7 +22,7 @@ from harness.model import Counters, SenderInfo, StreamInfo
 from harness.store import Recorded, RunWriter, atomic, open_run
 from harness.store.layout import MANIFEST
 
-N_KILLS = 50
+N_KILLS = 30
 MAX_STREAMS = 60_000
 
 
@@ -68,6 +70,7 @@ def received(reports: Connection) -> Iterator[tuple[int, int, int]]:
             yield reports.recv()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_kill_minus_nine_at_random_moments_loses_nothing_reported(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.store"])
@@ -88,6 +91,36 @@ def test_kill_minus_nine_at_random_moments_loses_nothing_reported(tmp_path: Path
         check(tmp_path / f"{kill}", Recorded(*reports[-1]))
         n_rounds.append(len(reports))
     assert len(set(n_rounds)) > 5  # the kills did fall into different moments
+
+
+def test_each_step_is_on_the_medium_before_the_next_one_relies_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def noted(operation: str, name: str) -> None:
+        original = getattr(atomic, operation)
+
+        def note(subject: FileIO | Path, *rest: object) -> None:
+            path = Path(str(subject.name)) if isinstance(subject, FileIO) else subject
+            steps.append(f"{name} {path.name if path.suffix else 'directory'}")
+            original(subject, *rest)
+
+        monkeypatch.setattr(atomic, operation, note)
+
+    with a_writer(tmp_path / "run") as writer:
+        record(writer, 0)
+        for operation, name in (("write_all", "write"), ("sync", "sync"), ("_replace", "rename")):
+            noted(operation, name)
+        noted("sync_directory", "sync")
+        record(writer, 1)
+        temporary = f".manifest.json.{os.getpid()}.tmp"
+        assert steps == [
+            *(f"write {temporary}", f"sync {temporary}", f"rename {temporary}", "sync directory"),
+            *("write packets.bin", "write packets.bin", "sync packets.bin", "write packets.crc", "sync packets.crc"),
+            *("write sent.bin", "sync sent.bin", "write sent.crc", "sync sent.crc"),
+            *("write events.jsonl", "sync events.jsonl"),
+        ]
 
 
 class PowerCutError(BaseException):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import subprocess
+import sys
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -16,6 +16,10 @@ from store_helpers import END, a_writer, all_packets, an_event, packets
 from harness.errors import StorageError
 from harness.model import PacketArray, StreamInfo
 from harness.store import RecordingError, RunWriter, atomic, open_run
+
+if sys.platform == "win32":
+    pytest.skip("needs RLIMIT_FSIZE and mounts", allow_module_level=True)
+import resource
 
 N_ROWS = 20_000
 CHUNK = 500

@@ -89,7 +89,7 @@ def test_exception_in_the_context_is_the_end_reason(tmp_path: Path) -> None:
     assert (reader.manifest.end.reason, reader.manifest.end.error) == ("error", "cable on fire")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(0, 200), max_size=8),
     flushes=st.lists(st.booleans(), min_size=8, max_size=8),
