@@ -43,3 +43,11 @@ class Frames:
         """Return the captured bytes of one frame."""
         start = int(self.offset[row])
         return self.window[start : start + int(self.captured[row])].tobytes()
+
+
+def gather(window: NDArray[np.uint8], at: Ints, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Return the records that begin at any byte `at` of the window, copied, shape (n,)."""
+    anywhere: NDArray[np.void] = np.ndarray(
+        (len(window) - dtype.itemsize + 1,), f"V{dtype.itemsize}", window, strides=(1,)
+    )
+    return anywhere[at].view(dtype)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.capture.chain import Chain, Positions
-from harness.capture.frames import Frames
+from harness.capture.frames import Frames, gather
 from harness.capture.interface import Interface, ticks_per_second, ticks_to_ns
 from harness.capture.source import Window
 from harness.capture.words import ENHANCED_PACKET, SECTION, Words
@@ -23,6 +23,7 @@ from harness.errors import RecordError
 from harness.model import UNDEFINED_NS
 
 _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET = 1, 2, 3
+_HEAD = np.dtype([(name, np.uint32) for name in ("kind", "length", "number", "high", "low", "captured", "wire")])
 _ORDER_MAGIC = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _NAME, _DESCRIPTION, _RESOLUTION, _OFFSET = 2, 3, 9, 14
@@ -197,15 +198,18 @@ class PcapngReader:
         words = self._in_order(runs[0][1].order).words
         at = np.concatenate([found for found, _ in runs])
         counts = [len(found) for found, _ in runs]
-        kind, length = words[at], words[at + 1].astype(np.int64)
-        number, high, low, captured, wire = (words[at + i].astype(np.int64) for i in range(2, 7))
+        head = gather(words.view(np.uint8), 4 * at, _HEAD)
+        kind, ticks = head["kind"], (head["high"].astype(np.uint64) << np.uint64(32)) | head["low"]
+        length, number, captured, wire = (
+            head[name].astype(np.int64) for name in ("length", "number", "captured", "wire")
+        )
         offset, room = 4 * at + 28, length - 32
         if not (kind == ENHANCED_PACKET).all():
             is_obsolete, is_simple = kind == _OBSOLETE_PACKET, kind == _SIMPLE_PACKET
             # an obsolete block packs interface and drop count into one word, interface first
             is_first_half = runs[0][1].order == "<"
             number = np.where(is_obsolete, number & 0xFFFF if is_first_half else number >> 16, number)
-            wire = np.where(is_simple, words[at + 2], wire)
+            wire = np.where(is_simple, head["number"], wire)
             offset, room = np.where(is_simple, 4 * at + 12, offset), np.where(is_simple, length - 16, room)
             number = np.where(is_simple, 0, number)
         first = np.repeat([section.first_interface for _, section in runs], counts)
@@ -219,7 +223,6 @@ class PcapngReader:
             captured = np.where(is_simple, np.minimum(np.minimum(wire, room), snaplens[interface]), captured)
         # a block that claims more than it holds is of no use, but the chain goes on after it
         captured = np.where(captured <= room, captured, -1)
-        ticks = (high.view(np.uint64) << np.uint64(32)) | low.view(np.uint64)
         rx_ns = self._times(ticks, interface)
         if not (kind == ENHANCED_PACKET).all():
             rx_ns[is_simple] = UNDEFINED_NS

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from harness.capture.checksum import is_right, wrong_checksums
 from harness.capture.fate import SLOW, UDP, Skip, code, reason_of
-from harness.capture.frames import Frames
+from harness.capture.frames import Frames, gather
 from harness.capture.link import CUT, NOT_IP, SUPPORTED, find_ip
 from harness.capture.pcap import PcapReader, is_pcap
 from harness.capture.pcapng import PcapngReader, is_pcapng
 from harness.capture.source import WINDOW_BYTES, Window, not_a_capture
-from harness.capture.udp import Rows, decode, gather
+from harness.capture.udp import Rows, decode
 from harness.capture.upper import MembershipMessage, UpperDatagram, UpperLayer
 from harness.errors import RecordError, UsageError
 from harness.model import UNDEFINED_NS, Datagrams, PacketFlag

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from harness.errors import RecordError
 
-WINDOW_BYTES = 8 << 20
-"""How much of the file is looked at together."""
+WINDOW_BYTES = 4 << 20
+"""How much of the file is looked at together: enough for arrays to pay, and it still fits a processor's cache."""
 
 PADDING = 66_000
 """Bytes after the window that may be read, but mean nothing: a gather of a whole row needs no check at the end."""
+
+_LINE = 64  # bytes of a cache line
 
 MAX_FRAME = 1 << 20
 """Longest captured frame that is believed; no link type that is read here carries more."""
@@ -69,7 +71,7 @@ class Window:
     """A sliding view of a file: `data[:n]` holds the bytes from `base` on.
 
     Attributes:
-      data: the buffer, PADDING bytes longer than what it is filled with; the same array throughout.
+      data: the bytes and PADDING more; another view of the same buffer after each `advance`.
       n: how many bytes of it are the file's.
       base: offset in the (decompressed) file of data[0].
       is_last: whether the file ends with this window.
@@ -79,7 +81,8 @@ class Window:
     def __init__(self, path: Path, capacity: int = WINDOW_BYTES) -> None:
         self.path = path
         self.capacity = capacity
-        self.data: NDArray[np.uint8] = np.zeros(capacity + PADDING, np.uint8)
+        self._buffer: NDArray[np.uint8] = np.zeros(capacity + PADDING + _LINE, np.uint8)
+        self.data = self._buffer[: capacity + PADDING]
         self.n = 0
         self.base = 0
         self.is_last = False
@@ -129,10 +132,13 @@ class Window:
             self.base += self.n + skipped
             self.n = 0
         else:
-            rest = self.n - used
-            self.data[:rest] = self.data[used : self.n].copy()
+            rest = self.data[used : self.n].copy()
             self.base += used
-            self.n = rest
+            self.n = len(rest)
+            # the system copies twice as fast between a file and a memory position of the same remainder
+            shift = (self.base - self._buffer.ctypes.data) % _LINE
+            self.data = self._buffer[shift : shift + self.capacity + PADDING]
+            self.data[: self.n] = rest
         view = self.data.data
         while self.n < self.capacity and not self.is_last:
             got = self._read(view[self.n : self.capacity])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.capture.fate import SLOW, UDP, Skip, code
-from harness.capture.frames import Frames, Ints
+from harness.capture.frames import Frames, Ints, gather
 from harness.model import DATAGRAM_DTYPE, PacketArray, PacketFlag
 
 _UDP_FIELDS = [("ports", "<u4"), ("length", ">u2"), ("checksum", ">u2")]
@@ -71,14 +71,6 @@ class Rows:
     kept: Ints
     checksum: NDArray[np.uint16]
     fate: NDArray[np.int8]
-
-
-def gather(window: NDArray[np.uint8], at: Ints, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Return the records that begin at any byte `at` of the window, copied, shape (n,)."""
-    anywhere: NDArray[np.void] = np.ndarray(
-        (len(window) - dtype.itemsize + 1,), f"V{dtype.itemsize}", window, strides=(1,)
-    )
-    return anywhere[at].view(dtype)
 
 
 def decode(frames: Frames, at: Ints, version: NDArray[np.int8]) -> Rows:
