@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.analysis import analyze_recording
-from harness.errors import RecordError
+import msgspec
+
+from harness.analysis import StreamOptions, analyze_file, analyze_recording
+from harness.errors import RecordError, StorageError
+from harness.limits import hold
 from harness.model import Parameters, Summary
 from harness.model.scenario import Expect
 from harness.plots import plot_summary
@@ -18,10 +21,11 @@ PLOTS = "plots"
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What was found, and where the report lies."""
+    """What was found, of what, and where the report lies; None for a file whose report nobody asked for."""
 
+    path: Path
     summary: Summary
-    report: Path
+    report: Path | None
 
 
 def conclude(
@@ -35,7 +39,26 @@ def conclude(
     """
     summary = analyze_recording(path, parameters, sender_run=sender_run, expect=expect)
     write_summary(path, summary)
-    return Conclusion(summary, report_again(path)[0])
+    return Conclusion(path, summary, report_again(path)[0])
+
+
+def conclude_file(
+    path: Path, parameters: Parameters, options: StreamOptions, *, expect: Expect, output: Path | None = None
+) -> Conclusion:
+    """Analyze a capture or a table; write `summary.json`, `plots/`, `report.html` and `report.md` if `output` is given.
+
+    Raises:
+      RecordError: the file cannot be read.
+      StorageError: a result cannot be written.
+    """
+    summary = analyze_file(path, parameters, options)
+    summary = msgspec.structs.replace(summary, limits=hold(summary, expect))
+    if output is None:
+        return Conclusion(path, summary, None)
+    make_directory(output)
+    write_summary(output, summary)
+    plots = plot_summary(summary, output / PLOTS)
+    return Conclusion(path, summary, write_report(output, summary, manifest=None, environment=None, plots=plots)[0])
 
 
 def report_again(path: Path) -> list[Path]:
@@ -51,3 +74,15 @@ def report_again(path: Path) -> list[Path]:
         raise RecordError(f"{path} has no summary.json yet; run harness analyze {path} first")
     plots = plot_summary(summary, path / PLOTS)
     return write_report(path, summary, manifest=reader.manifest, environment=reader.environment, plots=plots)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for results.
+
+    Raises:
+      StorageError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StorageError(f"cannot make {path}: {exc.strerror}; name a directory that you may write") from exc

@@ -1,8 +1,26 @@
-"""From what is on disk to a Summary: opens a recording, feeds the analyzer's fold, and adds what only the run knows.
+"""From what is on disk to a Summary: opens a recording, feeds the analyzer's fold, and adds what only the file knows.
 
-`recording` analyzes a run directory. The arithmetic itself is in `analyzer`, which knows no file.
+`recording` a run directory, `expected` the streams that it should have heard, `capture` captures and tables, `options`
+what the user knows of foreign streams. The arithmetic itself is in `analyzer`, which knows no file.
 """
 
-from harness.analysis.recording import analyze_recording
+from pathlib import Path
 
-__all__ = ["analyze_recording"]
+from harness.analysis.capture import analyze_capture, analyze_table
+from harness.analysis.options import StreamOptions
+from harness.analysis.recording import analyze_recording
+from harness.model import Parameters, Summary
+
+__all__ = ["StreamOptions", "analyze_capture", "analyze_file", "analyze_recording", "analyze_table"]
+
+TABLES = (".csv", ".parquet")
+
+
+def analyze_file(path: Path, parameters: Parameters | None = None, options: StreamOptions | None = None) -> Summary:
+    """Return the summary of a capture or a table, which the name's ending tells apart.
+
+    Raises:
+      RecordError: neither, or one that cannot be read.
+    """
+    analyze = analyze_table if path.suffix.lower() in TABLES else analyze_capture
+    return analyze(path, parameters, options)

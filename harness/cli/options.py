@@ -10,6 +10,7 @@ from harness.errors import UsageError
 from harness.units import parse_duration, parse_ratio
 
 if TYPE_CHECKING:
+    from harness.analysis import StreamOptions
     from harness.model import Parameters
     from harness.model.scenario import Expect
 
@@ -112,6 +113,39 @@ def add_thresholds(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--gmin", metavar="N", type=whole_number(1, 2**31), default=16, help="RFC 3611 Gmin in packets (default 16)"
+    )
+
+
+def add_stream_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the user knows of the streams of a capture or table."""
+    group = parser.add_argument_group("streams of a capture or table", "what their packets do not say themselves")
+    group.add_argument("--protocol", metavar="NAME", help="format, or path.py:NAME (default: guessed, and said)")
+    group.add_argument("--sequence-bits", metavar="N", type=whole_number(1, 64), help="width of the sequence number")
+    group.add_argument("--clock-rate", metavar="HZ", type=whole_number(1, 10**9), help="media clock, 48000 or 90000")
+    group.add_argument("--interval", metavar="TIME", type=quantity(parse_duration), help="time between packets, 20ms")
+    group.add_argument("--first-due", metavar="NS", type=whole_number(-(2**62), 2**62), help="when packet 0 was due")
+    group.add_argument("--count", metavar="N", type=whole_number(1, 2**62), help="packets that were scheduled")
+    group.add_argument(
+        "--observed",
+        metavar=("START_NS", "END_NS"),
+        nargs=2,
+        type=whole_number(-(2**62), 2**62),
+        help="from when to when the streams were listened to (default: the file's first and last packet)",
+    )
+
+
+def stream_options_of(args: argparse.Namespace) -> StreamOptions:
+    """Return what the user knows of the streams."""
+    from harness.analysis import StreamOptions
+
+    return StreamOptions(
+        protocol=args.protocol,
+        sequence_bits=args.sequence_bits,
+        clock_rate=args.clock_rate,
+        interval_ns=args.interval,
+        first_due_ns=args.first_due,
+        count=args.count,
+        observed_ns=tuple(args.observed) if args.observed else None,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.conclusion import Conclusion
     from harness.model import Parameters, Summary
-    from harness.model.scenario import Expect, Scenario
+    from harness.model.scenario import Scenario
 
 COMMAND_NAME = "harness"
 
@@ -31,6 +31,7 @@ def perform_and_conclude(
 ) -> int:
     """Run a scenario with the live line, write its results, print them, and return the exit code."""
     from harness.cli.progress import Progress
+    from harness.conclusion import conclude
     from harness.run import Run, perform
 
     def announce(run: Run) -> None:
@@ -52,7 +53,7 @@ def perform_and_conclude(
             on_progress=progress.update,
             on_start=announce,
         )
-    code = conclude_and_print(outcome.path, args, parameters)
+    code = conclude_and_print(conclude(outcome.path, parameters), args)
     if outcome.error is not None:
         print(f"harness: {outcome.error}", file=sys.stderr)
         return 2
@@ -62,26 +63,16 @@ def perform_and_conclude(
     return code
 
 
-def conclude_and_print(
-    path: Path,
-    args: argparse.Namespace,
-    parameters: Parameters,
-    *,
-    sender_run: Path | None = None,
-    expect: Expect | None = None,
-) -> int:
-    """Analyze a recording, write summary, plots and report, print them; return 1 when a limit or verdict failed."""
-    from harness.conclusion import conclude
-
-    conclusion = conclude(path, parameters, sender_run=sender_run, expect=expect)
+def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
+    """Print what was found; return 1 when a limit failed."""
     if args.json:
         print_json(conclusion.summary)
     else:
         from harness.report import format_table
 
         print(format_table(conclusion.summary))
-        print(f"report: {conclusion.report}")
-        print(f"again:  {COMMAND_NAME} analyze {shlex.quote(str(path))}")
+        if conclusion.report is not None:
+            print(f"report: {conclusion.report}")
     return 0 if is_passed(conclusion.summary) else 1
 
 

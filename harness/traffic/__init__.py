@@ -2,13 +2,14 @@
 
 `schedules` due times, `schedule_text` their spelling, `sender` one stream's state machine, `impairment` a fault of
 known ground truth, `receiver` datagrams to packet records, `registry` the streams found so far, `formats` the
-protocols by name.
+protocols by name, `router` flows of many formats.
 """
 
 from harness.traffic.formats import describe, load_protocol
 from harness.traffic.impairment import Impairment, ImpairmentSpec, Truth
 from harness.traffic.receiver import Demultiplexer
 from harness.traffic.registry import StreamRegistry
+from harness.traffic.router import Router
 from harness.traffic.schedule_text import parse_schedule
 from harness.traffic.schedules import Schedule
 from harness.traffic.sender import END_COPIES, END_SPACING_NS, Probes, StreamSender, check_size
@@ -20,6 +21,7 @@ __all__ = [
     "Impairment",
     "ImpairmentSpec",
     "Probes",
+    "Router",
     "Schedule",
     "StreamRegistry",
     "StreamSender",
