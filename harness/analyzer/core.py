@@ -13,7 +13,7 @@ from harness.analyzer.jitter import Jitter
 from harness.analyzer.marks import MarkSample
 from harness.analyzer.passive import Spacings
 from harness.analyzer.runs import RunSet
-from harness.analyzer.sequence import LIMIT, Extender
+from harness.analyzer.sequence import LIMIT, Extender, is_time
 from harness.analyzer.series import BinnedSeries
 from harness.analyzer.sketch import Sketch
 from harness.errors import AnalysisError
@@ -165,7 +165,7 @@ class Core:
         smallest, largest = int(seq.min()), int(seq.max())
         if smallest >= low and largest < high and int(rx_ns.min()) > -LIMIT and int(rx_ns.max()) < LIMIT:
             return rows
-        is_usable = (rx_ns > -LIMIT) & (rx_ns < LIMIT) & ((seq < 0) | ((seq >= low) & (seq < high)))
+        is_usable = is_time(rx_ns) & ((seq < 0) | ((seq >= low) & (seq < high)))
         self.n_unusable += int(np.count_nonzero(~is_usable))
         return rows[is_usable]
 
@@ -287,7 +287,7 @@ class Core:
         """
         is_sent: NDArray[np.bool_] | None = None
         if int(tx.min()) <= -LIMIT or int(tx.max()) >= LIMIT:
-            is_sent = (tx > -LIMIT) & (tx < LIMIT)
+            is_sent = is_time(tx)
         if self.info.clock_rate:
             return None, rx_ns, is_sent
         if is_sent is None:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analyzer.sequence import LIMIT, is_time
 from harness.analyzer.sketch import Sketch
 from harness.errors import AnalysisError
 from harness.model import PacketArray, PacketFlag, SenderInfo, SenderSummary
 
 Int64Array = NDArray[np.int64]
-
-_IMPOSSIBLE = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,11 @@ class SentLog:
         """
         if len(rows) and (rows["stream"] != rows["stream"][0]).any():
             raise AnalysisError("a sender's log for one stream holds rows of several; select by `stream` first")
-        rows = rows[(rows["flags"] & PacketFlag.END == 0) & (rows["seq"] >= 0) & (rows["seq"] < _IMPOSSIBLE)]
+        rows = rows[(rows["flags"] & PacketFlag.END == 0) & (rows["seq"] >= 0) & (rows["seq"] < LIMIT)]
         rows = rows[np.argsort(rows["seq"], kind="stable")]
         first = np.flatnonzero(np.diff(rows["seq"], prepend=-1))
         is_sent = _left(rows)
-        due = np.where(np.abs(rows["due_ns"]) < _IMPOSSIBLE, rows["due_ns"], rows["tx_ns"])
+        due = np.where(is_time(rows["due_ns"]), rows["due_ns"], rows["tx_ns"])
         if len(rows):
             is_sent = np.logical_or.reduceat(is_sent, first)
         return cls(rows["seq"][first], due[first], is_sent)
@@ -65,7 +64,7 @@ class SentLog:
 
 
 def _left(rows: PacketArray) -> NDArray[np.bool_]:
-    left: NDArray[np.bool_] = (rows["errno"] == 0) & (np.abs(rows["tx_ns"]) < _IMPOSSIBLE)
+    left: NDArray[np.bool_] = (rows["errno"] == 0) & is_time(rows["tx_ns"])
     return left
 
 
@@ -84,7 +83,7 @@ class SenderFold:
         is_sent = _left(rows)
         self._scheduled += len(rows)
         self._sent += int(np.count_nonzero(is_sent))
-        has_due = is_sent & (np.abs(rows["due_ns"]) < _IMPOSSIBLE)
+        has_due = is_sent & is_time(rows["due_ns"])
         self._lateness.add(rows["tx_ns"][has_due] - rows["due_ns"][has_due])
         codes, counts = np.unique(rows["errno"][rows["errno"] != 0], return_counts=True)
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):

@@ -20,6 +20,15 @@ LIMIT = 2**62
 _MAX_REPAIRS = 16
 
 
+def is_time(t_ns: Int64Array) -> NDArray[np.bool_]:
+    """Return which times are defined and possible, shape of `t_ns`.
+
+    >>> is_time(np.array([-(2**63), 0])).tolist()
+    [False, True]
+    """
+    return (t_ns > -LIMIT) & (t_ns < LIMIT)
+
+
 class Extender:
     """Extends the numbers of one stream, in arrival order, in any chunks.
 
