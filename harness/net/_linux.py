@@ -80,7 +80,11 @@ class LinuxPlatform:
             set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
 
     def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
-        """Ask for everything; only the time stamp may be missing."""
+        """Ask for everything; only the time stamp may be missing.
+
+        When no other socket of the machine has asked for stamps, the kernel takes some milliseconds to begin: until
+        then a datagram is stamped when it is read.
+        """
         if version == 4:
             set_option(sock, IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO")
             set_option(sock, IPPROTO_IP, IP_RECVTTL, 1, "IP_RECVTTL")

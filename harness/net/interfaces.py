@@ -26,9 +26,8 @@ def list_interfaces() -> list[Interface]:
     friendly = _friendly_names(set(stats))
     interfaces = []
     for system_name in netifaces.interfaces():
-        try:
-            by_family = netifaces.ifaddresses(system_name)
-        except ValueError:  # it vanished since the list was made
+        by_family = _entries(system_name)
+        if by_family is None:
             continue
         name = friendly.get(system_name, system_name)
         stat = stats.get(name)
@@ -55,6 +54,15 @@ def list_interfaces() -> list[Interface]:
     return sorted(interfaces, key=lambda interface: interface.index)
 
 
+def _entries(system_name: str) -> dict[int, list[dict[str, str]]] | None:
+    """Return the addresses of an interface by family; None when it vanished since it was listed."""
+    try:
+        found: dict[int, list[dict[str, str]]] = netifaces.ifaddresses(system_name)
+    except ValueError:
+        return None
+    return found
+
+
 def _friendly_names(known: set[str]) -> dict[str, str]:
     """Return the names that people know for those system names that differ (Windows: a GUID), matched by address."""
     strangers = [name for name in netifaces.interfaces() if name not in known]
@@ -65,7 +73,8 @@ def _friendly_names(known: set[str]) -> dict[str, str]:
     }
     found = {}
     for name in strangers:
-        texts = [entry["addr"].partition("%")[0] for family in netifaces.ifaddresses(name).values() for entry in family]
+        families = (_entries(name) or {}).values()
+        texts = [entry["addr"].partition("%")[0] for family in families for entry in family]
         owners = [owner[text] for text in texts if text in owner]
         if owners:
             found[name] = owners[0]

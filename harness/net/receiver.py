@@ -230,7 +230,7 @@ def _bind(sock: socket.socket, endpoint: Endpoint, ifindex: int) -> None:
     except OSError as exc:
         number = exc.errno or 0
         remedy = {
-            errno.EADDRINUSE: "another program has the port and does not share it by SO_REUSEADDR (ss -ulpn shows which)",
+            errno.EADDRINUSE: "another program has the port, without sharing it by SO_REUSEADDR (see ss -ulpn)",
             errno.EADDRNOTAVAIL: "no interface has this address; see harness interfaces",
             errno.EACCES: "ports below 1024 need root",
             errno.EPERM: "ports below 1024 need root",
