@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,16 @@ class Recipe:
     delay_ns: int = 400_000
     spread_ns: int = 90_000
     receiver: str = ""
+    sender: int | None = None
     source_kind: str = "probe"
     numbered: bool = True
     notes: tuple[str, ...] = ()
     bins: int = 600
+
+    @property
+    def origin(self) -> int:
+        """Which sender it is of: several receivers may hear the same."""
+        return self.number if self.sender is None else self.sender
 
 
 def simulate(recipe: Recipe) -> StreamSummary:
@@ -116,14 +122,14 @@ def simulate(recipe: Recipe) -> StreamSummary:
         number=recipe.number,
         receiver=recipe.receiver,
         source="10.0.0.1:5004",
-        group=f"239.1.2.{recipe.number % 250 + 3}:5000",
+        group=f"239.1.2.{recipe.origin % 250 + 3}:5000",
         interface="eth0",
         protocol="rtp" if observed else "probe",
-        stream_id=None if observed else recipe.number + 1,
+        stream_id=None if observed else recipe.origin + 1,
         epoch=None if observed else 77,
         key={"ssrc": "0x1f2e3d4c"} if observed else {},
-        label=f"239.1.2.{recipe.number % 250 + 3}:5000 "
-        + ("ssrc 0x1f2e3d4c" if observed else f"stream {recipe.number + 1}")
+        label=f"239.1.2.{recipe.origin % 250 + 3}:5000 "
+        + ("ssrc 0x1f2e3d4c" if observed else f"stream {recipe.origin + 1}")
         + " from 10.0.0.1:5004"
         + (f" at {recipe.receiver}" if recipe.receiver else ""),
         schedule=Schedule(
@@ -282,7 +288,7 @@ def blackout() -> Summary:
     """One mid-run window of 1.3 s, two receivers of which one hears everything; events, limits, verdicts, a sender."""
     return summary(
         Recipe(receiver="rx-a", gaps=((12_000, 13_299, "mid_run"),), notes=("clock offset removed: 2.5 s",)),
-        replace(Recipe(receiver="rx-b"), delay_ns=650_000),
+        Recipe(number=1, sender=0, receiver="rx-b", delay_ns=650_000),
         events=EVENTS,
         senders=[SENDER],
         limits=LIMITS,

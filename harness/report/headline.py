@@ -1,0 +1,65 @@
+"""The verdict of a Summary in one sentence, the same in the terminal, the page and the Markdown."""
+
+from __future__ import annotations
+
+from datetime import UTC, tzinfo
+from typing import Literal
+
+from harness.model import Summary, Window
+from harness.plots.wording import clock, count, longest, plain, summary_finding, zone_name
+
+Status = Literal["failed", "passed", "undecided", "nothing", "found", "clean"]
+"""failed, passed, undecided: by the limits that were asked for; without limits: nothing received, found, clean."""
+
+STATUS_WORDS: dict[Status, str] = {
+    "failed": "Failed",
+    "passed": "Passed",
+    "undecided": "Undecided",
+    "nothing": "Nothing received",
+    "found": "Found",
+    "clean": "No fault found",
+}
+
+
+def status(summary: Summary) -> Status:
+    """Return what a Summary amounts to; limits decide where there are any."""
+    outcomes = [limit.is_passed for limit in summary.limits]
+    if False in outcomes:
+        return "failed"
+    if not any(stream.received for stream in summary.streams):
+        return "undecided" if outcomes else "nothing"
+    if outcomes:
+        return "undecided" if None in outcomes else "passed"
+    is_faulty = any(
+        stream.windows or stream.lost or stream.reordered or stream.duplicates or stream.corrupt
+        for stream in summary.streams
+    )
+    return "found" if is_faulty else "clean"
+
+
+def worst_window(summary: Summary) -> Window | None:
+    """Return the longest window of all streams that were heard at all."""
+    return longest([window for stream in summary.streams if stream.received for window in stream.windows])
+
+
+def headline(summary: Summary, *, zone: tzinfo = UTC) -> str:
+    """Return the verdict: status, what was found and since when, the limits that failed, the likely cause."""
+    word = status(summary)
+    text = f"{STATUS_WORDS[word]}: {summary_finding(summary)}"
+    worst = worst_window(summary)
+    if worst is not None:
+        lead = "it began" if sum(len(stream.windows) for stream in summary.streams) == 1 else "the longest began"
+        when = clock(worst.start_ns, zone, date=True)
+        text += f"; {lead} at {when} {zone_name(worst.start_ns, zone)}"
+    elif word in ("clean", "passed") and len(summary.streams) == 1:
+        text += f", {count(summary.streams[0].received)} packets received"
+    broken = [limit for limit in summary.limits if limit.is_passed is False]
+    if broken:
+        first = broken[0]
+        text += f"; {plain(first.name, 40)} is {plain(first.measured, 40)}, limit {plain(first.limit, 40)}"
+        text += f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
+    unjudged = sum(limit.is_passed is None for limit in summary.limits)
+    if word == "undecided":
+        text += f"; {unjudged} of {len(summary.limits)} limits cannot be judged"
+    cause = next((verdict for verdict in summary.verdicts if verdict.name != "ok"), None)
+    return text + "." + (f" Likely cause: {plain(cause.sentence, 200).rstrip('.')}." if cause else "")
