@@ -106,6 +106,7 @@ class PcapReader:
     Attributes:
       interfaces: the one interface.
       warnings: what is wrong with the file, one line each.
+      drops: empty, since the format has no place for what the capture itself dropped.
     """
 
     def __init__(self, window: Window) -> None:
@@ -124,6 +125,7 @@ class PcapReader:
         # the upper half of the field holds the length of the frame check sequence
         self.interfaces = [Interface("", link & 0xFFFF, snaplen, self._ticks_per_s)]
         self.warnings: list[str] = []
+        self.drops: dict[int, int] = {}
         self._window = window
 
     def frames(self) -> Iterator[Frames]:

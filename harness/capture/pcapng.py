@@ -1,7 +1,7 @@
 """The pcapng file: sections of blocks, several interfaces, a byte order and a clock that may change on the way.
 
-Read are section header, interface description, enhanced, simple and obsolete packet blocks; all other blocks and
-options are passed over. A new section forgets the interfaces of the last one.
+Read are section header, interface description and statistics, enhanced, simple and obsolete packet blocks; all other
+blocks and options are passed over. A new section forgets the interfaces of the last one.
 """
 
 from __future__ import annotations
@@ -9,24 +9,22 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.capture.chain import Chain, Positions
-from harness.capture.frames import Frames, gather
-from harness.capture.interface import Interface, ticks_per_second, ticks_to_ns
+from harness.capture.frames import Frames
+from harness.capture.interface import Interface, ticks_per_second
+from harness.capture.packet_blocks import OBSOLETE_PACKET, SIMPLE_PACKET, Section, read_packets
 from harness.capture.source import Window
 from harness.capture.words import ENHANCED_PACKET, SECTION, Words
 from harness.errors import RecordError
-from harness.model import UNDEFINED_NS
 
-_INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET = 1, 2, 3
-_HEAD = np.dtype([(name, np.uint32) for name in ("kind", "length", "number", "high", "low", "captured", "wire")])
+_INTERFACE, _STATISTICS = 1, 5
 _ORDER_MAGIC = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _NAME, _DESCRIPTION, _RESOLUTION, _OFFSET = 2, 3, 9, 14
+_DROPPED, _OS_DROPPED = 5, 7
 
 MAX_INTERFACES = 65_536
 """More than this in one file is refused: it is damaged or made to exhaust memory."""
@@ -37,26 +35,21 @@ def is_pcapng(head: bytes) -> bool:
     return head[:4] == b"\n\r\r\n" and head[8:12] in _ORDER_MAGIC
 
 
-@dataclass(slots=True)
-class _Section:
-    order: str
-    first_interface: int
-    n_interfaces: int = 0
-
-
 class PcapngReader:
     """Reads a pcapng file window by window.
 
     Attributes:
       interfaces: of all sections, in the order of their description; complete when the file has been read.
       warnings: what is wrong with the file, one line each.
+      drops: packets that the capture itself dropped, by index of the interface, where the file says so.
     """
 
     def __init__(self, window: Window) -> None:
+        self.drops: dict[int, int] = {}
         self.interfaces: list[Interface] = []
         self.warnings: list[str] = []
         self._window = window
-        self._section = _Section(_NATIVE, 0)
+        self._section = Section(_NATIVE, 0)
         self._chain = Chain()
         self._words: dict[str, Words] = {}
         self._described_at: list[int] = []  # file offsets of the interfaces' descriptions
@@ -70,11 +63,10 @@ class PcapngReader:
         window = self._window
         while window.n:
             self._words = {}
-            runs: list[tuple[Positions, _Section]] = []
+            runs: list[tuple[Positions, Section]] = []
             used, why = self._blocks(runs)
-            frames = self._decode(runs)
-            if frames is not None:
-                yield frames
+            if runs:
+                yield read_packets(window, self._in_order, runs, self.interfaces, self._described_at)
             if why:
                 self.warnings.append(f"byte {window.base + used}: {why}; all whole packets before it are used")
                 return
@@ -82,7 +74,7 @@ class PcapngReader:
         if window.complaint:
             self.warnings.append(f"byte {window.base}: {window.complaint}; all whole packets before it are used")
 
-    def _blocks(self, runs: list[tuple[Positions, _Section]]) -> tuple[int, str]:
+    def _blocks(self, runs: list[tuple[Positions, Section]]) -> tuple[int, str]:
         """Collect the packet blocks of the window; return how many bytes are done with, and why the file ends here."""
         window, at = self._window, 0
         while True:
@@ -110,7 +102,7 @@ class PcapngReader:
             if length <= left:
                 return 4 * at, "a block whose two lengths differ, the file is damaged from there on"
             is_large = length > window.capacity
-            if is_large and kind in (_INTERFACE, ENHANCED_PACKET, _OBSOLETE_PACKET, _SIMPLE_PACKET):
+            if is_large and kind in (_INTERFACE, ENHANCED_PACKET, OBSOLETE_PACKET, SIMPLE_PACKET):
                 return 4 * at, f"a packet block of {length} bytes is not credible, the file is damaged from there on"
             if is_large and not window.is_last:
                 return 4 * at + length, ""  # not of interest, however long
@@ -141,7 +133,7 @@ class PcapngReader:
             return 0, "a section header whose two lengths differ, the file is damaged from there on"
         if major != 1:
             raise RecordError(f"{window.path}: byte {window.base + at}: pcapng version {major}; 1 is read")
-        self._section = _Section(order, len(self.interfaces))
+        self._section = Section(order, len(self.interfaces))
         return int(length), ""
 
     def _sort_out(self, words: Words, at: Positions) -> Positions:
@@ -150,17 +142,19 @@ class PcapngReader:
         is_packet = kind == ENHANCED_PACKET
         if is_packet.all():
             return at
-        for position in at[kind == _INTERFACE].tolist():
-            self._read_interface(words, position)
-        is_packet |= (kind == _SIMPLE_PACKET) | (kind == _OBSOLETE_PACKET)
+        for position in at[(kind == _INTERFACE) | (kind == _STATISTICS)].tolist():
+            if words.words[position] == _INTERFACE:
+                self._read_interface(words, position)
+            else:
+                self._read_statistics(words, position)
+        is_packet |= (kind == SIMPLE_PACKET) | (kind == OBSOLETE_PACKET)
         packets: Positions = at[is_packet]
         return packets
 
     def _read_interface(self, words: Words, at: int) -> None:
         if len(self.interfaces) >= MAX_INTERFACES:
             raise RecordError(f"{self._window.path} describes more than {MAX_INTERFACES} interfaces; it is damaged")
-        order, length = self._section.order, int(words.words[at + 1])
-        body = self._window.data[4 * at + 8 : 4 * at + length - 4].tobytes()
+        order, body = self._section.order, self._body(words, at)
         if len(body) < 8:
             self.warnings.append(f"byte {self._window.base + 4 * at}: an interface description of {len(body)} bytes")
             body = struct.pack(f"{order}HHI", 0xFFFF, 0, 0)  # its number still counts
@@ -181,69 +175,21 @@ class PcapngReader:
         self._described_at.append(self._window.base + 4 * at)
         self._section.n_interfaces += 1
 
-    def _decode(self, runs: list[tuple[Positions, _Section]]) -> Frames | None:
-        """Return the frames of the window's packet blocks, in file order."""
-        if not runs:
-            return None
-        if len({section.order for _, section in runs}) == 1:
-            return self._decode_order(runs)
-        parts = [self._decode_order([run for run in runs if run[1].order == order]) for order in ("<", ">")]
-        names = ("offset", "captured", "wire", "rx_ns", "interface")
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        order = np.argsort(joined["offset"])
-        return Frames(self._window.data, **{name: values[order] for name, values in joined.items()})
+    def _read_statistics(self, words: Words, at: int) -> None:
+        """Take over what an interface says that the capture itself dropped, counted from its start."""
+        order, body = self._section.order, self._body(words, at)
+        if len(body) < 12:
+            return
+        number = struct.unpack_from(f"{order}I", body)[0]
+        options = _options(body[12:], order)
+        counts = [options[option] for option in (_DROPPED, _OS_DROPPED) if len(options.get(option, b"")) == 8]
+        if counts and number < self._section.n_interfaces:
+            dropped = sum(struct.unpack(f"{order}Q", count)[0] for count in counts)
+            self.drops[self._section.first_interface + number] = dropped
 
-    def _decode_order(self, runs: list[tuple[Positions, _Section]]) -> Frames:
-        """Return the frames of packet blocks that share a byte order."""
-        words = self._in_order(runs[0][1].order).words
-        at = np.concatenate([found for found, _ in runs])
-        counts = [len(found) for found, _ in runs]
-        head = gather(words.view(np.uint8), 4 * at, _HEAD)
-        kind, ticks = head["kind"], (head["high"].astype(np.uint64) << np.uint64(32)) | head["low"]
-        length, number, captured, wire = (
-            head[name].astype(np.int64) for name in ("length", "number", "captured", "wire")
-        )
-        offset, room = 4 * at + 28, length - 32
-        if not (kind == ENHANCED_PACKET).all():
-            is_obsolete, is_simple = kind == _OBSOLETE_PACKET, kind == _SIMPLE_PACKET
-            # an obsolete block packs interface and drop count into one word, interface first
-            is_first_half = runs[0][1].order == "<"
-            number = np.where(is_obsolete, number & 0xFFFF if is_first_half else number >> 16, number)
-            wire = np.where(is_simple, head["number"], wire)
-            offset, room = np.where(is_simple, 4 * at + 12, offset), np.where(is_simple, length - 16, room)
-            number = np.where(is_simple, 0, number)
-        first = np.repeat([section.first_interface for _, section in runs], counts)
-        n_known = np.repeat([section.n_interfaces for _, section in runs], counts)
-        interface = np.where(number < n_known, number + first, -1)
-        if self._described_at and self._described_at[-1] >= self._window.base:  # some packets may stand before it
-            described_at = np.array([*self._described_at, 0], np.int64)
-            interface = np.where(described_at[interface] < self._window.base + offset, interface, -1)
-        if not (kind == ENHANCED_PACKET).all():
-            snaplens = np.array([i.snaplen or 2**31 for i in self.interfaces] + [2**31], np.int64)
-            captured = np.where(is_simple, np.minimum(np.minimum(wire, room), snaplens[interface]), captured)
-        # a block that claims more than it holds is of no use, but the chain goes on after it
-        captured = np.where(captured <= room, captured, -1)
-        rx_ns = self._times(ticks, interface)
-        if not (kind == ENHANCED_PACKET).all():
-            rx_ns[is_simple] = UNDEFINED_NS
-        return Frames(self._window.data, offset, captured, np.maximum(wire, captured), rx_ns, interface)
-
-    def _times(self, ticks: NDArray[np.uint64], interface: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return time stamps in ns, each by the clock of its interface."""
-        lowest, highest = int(interface.min()), int(interface.max())
-        if lowest == highest:
-            if lowest < 0:
-                return np.full(len(ticks), UNDEFINED_NS, np.int64)
-            only = self.interfaces[lowest]
-            return ticks_to_ns(ticks, only.ticks_per_s, only.offset_s)
-        clocks = sorted({i.ticks_per_s for i in self.interfaces})  # at most 256, one for each value of the octet
-        clock = np.array([clocks.index(i.ticks_per_s) for i in self.interfaces] + [-1])[interface]
-        offset_s = np.array([i.offset_s for i in self.interfaces] + [0], np.int64)[interface]
-        rx_ns = np.full(len(ticks), UNDEFINED_NS, np.int64)
-        for number in np.unique(clock[clock >= 0]).tolist():
-            rows = clock == number
-            rx_ns[rows] = ticks_to_ns(ticks[rows], clocks[number], offset_s[rows])
-        return rx_ns
+    def _body(self, words: Words, at: int) -> bytes:
+        length = int(words.words[at + 1])
+        return self._window.data[4 * at + 8 : 4 * at + length - 4].tobytes()
 
 
 def _options(data: bytes, order: str) -> dict[int, bytes]:

@@ -53,6 +53,8 @@ class Capture:
       memberships: IGMP and MLD messages of the current or last pass, in order.
       n_frames, n_datagrams: of the current or last pass. After it, n_frames = n_datagrams + memberships + counters.
       warnings: what is wrong with the file, one line each.
+      drops: packets that the capture itself dropped, by ifindex as in the batches; an interface whose statistics the
+        file does not hold is absent. They look like loss in the network and are none.
     """
 
     def __init__(self, path: Path, *, verify_checksums: bool, window_bytes: int) -> None:
@@ -90,8 +92,10 @@ class Capture:
             raise UsageError(f"max_rows {max_rows} must be at least 1, width {width} from 1 to {MAX_WIDTH}")
         self._restart()
         upper = UpperLayer(self.counters)
-        data = np.empty((max_rows, width), np.uint8)
+        data = np.empty((0, width), np.uint8)
         for frames in self._pass():
+            if len(data) < min(len(frames), max_rows):
+                data = np.empty((min(len(frames), max_rows), width), np.uint8)
             for start in range(0, len(frames), max_rows):
                 batch = self._batch(frames.part(slice(start, start + max_rows)), upper, data)
                 if len(batch):
@@ -122,6 +126,7 @@ class Capture:
         self.counters: Counter[str] = Counter()
         self.memberships: list[MembershipMessage] = []
         self.warnings: list[str] = []
+        self.drops: dict[int, int] = {}
         self.n_frames = self.n_datagrams = 0
 
     def _reader(self, window: Window) -> PcapReader | PcapngReader:
@@ -142,6 +147,11 @@ class Capture:
                 self.n_frames += len(frames)
                 has_untimed = has_untimed or bool((frames.rx_ns == UNDEFINED_NS).any())
                 yield frames
+            self.drops = {number + 1: count for number, count in sorted(reader.drops.items())}
+            for ifindex, count in self.drops.items():
+                if count:
+                    name = self.interfaces[ifindex - 1].name or f"interface {ifindex - 1}"
+                    self.warnings.append(f"{name}: the capture itself dropped {count} packets, which look like loss")
             if has_untimed:
                 self.warnings.append("some packets carry no time (simple packet blocks, or beyond the years 1677-2262)")
 
@@ -174,9 +184,10 @@ class Capture:
             if longest:
                 dtype = np.dtype((np.void, longest))
                 data[:n, :longest] = gather(frames.window, payload, dtype).view(np.uint8).reshape(n, longest)
-        for row, piece in pieces.items():
-            at = int(np.count_nonzero(is_udp[:row]))
-            data[at, : min(len(piece), width)] = np.frombuffer(piece[:width], np.uint8)
+        if pieces:
+            place = np.cumsum(is_udp) - 1
+            for row, piece in pieces.items():
+                data[place[row], : min(len(piece), width)] = np.frombuffer(piece[:width], np.uint8)
         return Datagrams(data[:n], kept, meta)
 
     def _rows(self, frames: Frames) -> tuple[Rows, NDArray[np.int8]]:

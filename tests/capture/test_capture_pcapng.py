@@ -1,5 +1,6 @@
 """Sections, interfaces, clocks and odd blocks of pcapng files."""
 
+import gzip
 import struct
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def test_unknown_blocks_and_options_are_passed_over(tmp_path: Path) -> None:
     assert len(read_rows(open_capture(write(tmp_path, section(), odd[0], interface(), *blocks)))) == 4
 
 
+def test_an_unknown_block_larger_than_the_window_is_passed_over_in_gzip_too(tmp_path: Path) -> None:
+    large = block(0x0BAD, bytes(50_000))
+    path = write(tmp_path, section(), interface(), enhanced(Frame(DATA)), large, enhanced(Frame(DATA)))
+    content = path.read_bytes()
+    path.write_bytes(gzip.compress(content))
+    assert len(read_rows(open_capture(path, window_bytes=1024))) == 2
+    path.write_bytes(gzip.compress(content[:-20_000]))
+    capture = open_capture(path, window_bytes=1024)
+    assert len(read_rows(capture)) == 1
+    assert "ends inside a block" in capture.warnings[0]
+
+
 def test_an_unknown_block_larger_than_the_window_is_passed_over(tmp_path: Path) -> None:
     large = block(0x0BAD, bytes(50_000))
     path = write(tmp_path, section(), interface(), enhanced(Frame(DATA)), large, enhanced(Frame(DATA)))
@@ -106,6 +119,23 @@ def test_an_unknown_block_larger_than_the_window_is_passed_over(tmp_path: Path) 
     capture = open_capture(path, window_bytes=1024)
     assert len(read_rows(capture)) == 1
     assert "ends inside a block" in capture.warnings[0]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_what_the_capture_itself_dropped_is_told(tmp_path: Path, order: str) -> None:
+    def statistics(number: int, *options: bytes) -> bytes:
+        return block(5, struct.pack(order + "III", number, 0, 0) + b"".join(options), order)
+
+    def count(kind: int, value: int) -> bytes:
+        return option(kind, struct.pack(order + "Q", value), order)
+
+    blocks = [section(order), interface(order=order, name="eth0"), interface(order=order), interface(order=order)]
+    blocks += [statistics(0, count(4, 99), count(5, 3)), statistics(0, count(5, 7), count(7, 5)), block(5, b"", order)]
+    blocks += [statistics(1, count(5, 0)), statistics(2, option(5, b"1234", order)), statistics(9, count(5, 1))]
+    capture = open_capture(write(tmp_path, *blocks))
+    assert read_rows(capture) == []
+    assert capture.drops == {1: 12, 2: 0}
+    assert capture.warnings == ["eth0: the capture itself dropped 12 packets, which look like loss"]
 
 
 def test_an_interface_described_late_counts_from_there_on(tmp_path: Path) -> None:
