@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from net_lab import Namespace, require_lab
+from netns import Namespace, require_lab
 
 
 def open_sockets() -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from net_helpers import close_all, next_port, payloads, read_all
-from net_lab import Namespace, require_lab, run
+from netns import Namespace, require_lab, run
 
 from harness.errors import BindError, InterfaceError, MembershipError
 from harness.model import Endpoint, Membership, address_text

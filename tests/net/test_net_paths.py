@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from net_helpers import next_port, payloads, read_all
-from net_lab import Namespace
+from netns import Namespace
 
 from harness.errors import UsageError
 from harness.model import Endpoint, Membership, PacketFlag

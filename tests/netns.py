@@ -1,4 +1,4 @@
-"""Network namespaces for tests: made here, removed here by name, and nothing else is touched."""
+"""Network namespaces for tests of several folders: made here, removed by name, and nothing else is touched."""
 
 import ctypes
 import json
