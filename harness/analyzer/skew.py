@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analyzer.alignment import require_aligned
+from harness.analyzer.sketch import exact_sum
 
 _MAX_PASSES = 64
 """Passes of vectorised thinning; what the last one leaves goes through the exact hull all the same."""
@@ -68,8 +69,7 @@ def skew(tx_ns: NDArray[np.int64], delay_ns: NDArray[np.int64]) -> Skew | None:
     hull = _lower_hull(*_thinned(t[is_first], d[is_first]))
     if len(hull) < 2:
         return None
-    since = t - t[0]
-    total = (int((since >> 31).sum()) << 31) + int((since & (1 << 31) - 1).sum())  # a plain sum may exceed 64 bits
+    total = exact_sum(t - t[0])
     right = next(i for i in range(1, len(hull)) if (hull[i][0] - hull[0][0]) * len(t) >= total)
     (t0, d0), (t1, d1) = hull[right - 1], hull[right]
     return Skew(Fraction(d1 - d0, t1 - t0), t0, d0)

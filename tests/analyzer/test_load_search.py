@@ -90,6 +90,10 @@ def test_a_sweep_ends_after_two_clean_trials_in_a_row() -> None:
     assert [frame_loss_rate(100, round(100 * (1 - trial.loss_ratio))) for trial in sweep.trials] == [25, 17, 6, 0, 0]
 
 
+def test_a_sweep_over_a_clean_path_takes_two_trials() -> None:
+    assert run(FrameLossSweep(1000), lambda _: 0.0) == [1000, 900]
+
+
 def test_a_sweep_over_a_dead_path_ends_before_zero() -> None:
     assert run(FrameLossSweep(100), lambda _: 1.0) == [100, 90, 80, 70, 60, 50, 40, 30, 20, 10]
 
@@ -203,6 +207,11 @@ def test_a_path_that_always_loses_has_no_throughput() -> None:
 def test_impossible_goals_trials_and_thresholds_are_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make()
+
+
+def test_a_single_delay_threshold_is_allowed() -> None:
+    adjuster = RateAdjuster(5, RateAdjustParameters(low_delay_ns=7, high_delay_ns=7))
+    assert [adjuster.update(0, delay_ns) for delay_ns in (7, 8, 6)] == [5, 4, 14]
 
 
 def printed_adjustments(feedback: list[tuple[int, int]], index: int, high_speed: int, n_rates: int) -> list[int]:

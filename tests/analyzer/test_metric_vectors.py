@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from harness.analyzer import loss_pattern
+from harness.analyzer import reordering as order
 from harness.analyzer.availability import availability
 from harness.analyzer.byte_offset import byte_offsets
 from harness.analyzer.delay_variation import delay_variation, ipdv, pdv
@@ -20,26 +22,10 @@ from harness.analyzer.free_runs import FreeRuns, free_runs, run_counter, run_len
 from harness.analyzer.gilbert import fit_gilbert, simple_gilbert
 from harness.analyzer.group import one_to_group
 from harness.analyzer.join_leave import join_leave_delay
-from harness.analyzer.loss_pattern import (
-    inter_loss_period_lengths,
-    loss_distance_stream,
-    loss_period_stream,
-    loss_periods,
-    loss_ratio,
-    noticeable_rate,
-)
 from harness.analyzer.mdi import delay_factor_ns, virtual_buffer
 from harness.analyzer.mlrsearch import Goal, Trial, classify, conditional_throughput
 from harness.analyzer.n_reordering import n_reordering, n_reordering_degree
-from harness.analyzer.rate_adjust import RateAdjuster, RateAdjustParameters
-from harness.analyzer.reordering import (
-    extent_histogram,
-    find_reordered,
-    late_times,
-    reordering_discontinuities,
-    reordering_gaps,
-    sequence_discontinuities,
-)
+from harness.analyzer.rate_adjust import RateAdjuster
 from harness.analyzer.rtp_source import RtpSource
 from harness.analyzer.search import ThroughputSearch, frame_loss_rate
 from harness.analyzer.skew import skew
@@ -85,18 +71,18 @@ def delay_stats(delays: list[int | None], percentiles: list[float]) -> Answer:
 
 def loss_patterns(lost: list[int], first_seq: int, delta: int | None = None) -> Answer:
     is_lost = mask(lost)
-    periods = loss_periods(is_lost)
+    periods = loss_pattern.loss_periods(is_lost)
     index = range(1, len(periods) + 1)
     return {
         "loss_period_starts": (periods[:, 0] + first_seq).tolist(),
         "loss_period_total": len(periods),
         "loss_period_lengths": [list(pair) for pair in zip(index, periods[:, 1].tolist(), strict=True)],
         "inter_loss_period_lengths": [
-            list(pair) for pair in zip(index, inter_loss_period_lengths(is_lost).tolist(), strict=True)
+            list(pair) for pair in zip(index, loss_pattern.inter_loss_period_lengths(is_lost).tolist(), strict=True)
         ],
-        "loss_distance_stream": loss_distance_stream(is_lost).tolist(),
-        "loss_period_stream": loss_period_stream(is_lost).tolist(),
-        "noticeable_rate": noticeable_rate(is_lost, delta) if delta else None,
+        "loss_distance_stream": loss_pattern.loss_distance_stream(is_lost).tolist(),
+        "loss_period_stream": loss_pattern.loss_period_stream(is_lost).tolist(),
+        "noticeable_rate": loss_pattern.noticeable_rate(is_lost, delta) if delta else None,
     }
 
 
@@ -123,10 +109,10 @@ def reordering(
     sizes: int | dict[str, int] | None = None,
     first_expected: int | None = None,
 ) -> Answer:
-    found = find_reordered(np.array(seqs), first_expected)
+    found = order.find_reordered(np.array(seqs), first_expected)
     late = found.seq[found.position]
-    causes = reordering_discontinuities(found)
-    skipped = sequence_discontinuities(found)
+    causes = order.reordering_discontinuities(found)
+    skipped = order.sequence_discontinuities(found)
     lengths, trailing = run_lengths(found.is_reordered)
     depth = n_reordering(np.array(seqs))
     answer: Answer = {
@@ -136,10 +122,10 @@ def reordering(
         "reordered_ratio": found.ratio,
         "duplicates": len(seqs) - len(found.seq),
         "extent": numbered(late, found.extent),
-        "extent_histogram": extent_histogram(found),
+        "extent_histogram": order.extent_histogram(found),
         "sequence_discontinuities": [[int(found.seq[position]), int(size)] for position, size in skipped],
         "reordering_discontinuities": [[int(found.seq[position]), int(position) + 1] for position in causes],
-        "gap": numbered(found.seq[causes[1:]], reordering_gaps(found)),
+        "gap": numbered(found.seq[causes[1:]], order.reordering_gaps(found)),
         "runs": lengths.tolist(),
         "run_counter": run_counter(found.is_reordered).tolist(),
         "free_runs": run_figures(free_runs(lengths, trailing)),
@@ -147,7 +133,7 @@ def reordering(
         "n_reordering_degree": n_reordering_degree(depth),
     }
     if dst_times is not None:
-        answer["late_time"] = numbered(late, late_times(found, np.array(dst_times)))
+        answer["late_time"] = numbered(late, order.late_times(found, np.array(dst_times)))
     if sizes is not None:
         answer["byte_offset"] = numbered(late, byte_offsets(found, per_packet(sizes, seqs)))
     if dst_times is not None and src_times is not None:
@@ -283,7 +269,7 @@ def binary_search_throughput(capacity: float, lo: float, hi: float, resolution: 
 
 
 def rfc9097_rate_adjust(feedback: list[list[int]]) -> Answer:
-    adjuster = RateAdjuster(parameters=RateAdjustParameters())
+    adjuster = RateAdjuster()
     return {"index": [adjuster.update(errors, delay_ms * MS) for errors, delay_ms in feedback]}
 
 
@@ -347,7 +333,7 @@ def two_leg_merge(a: list[list[int]], b: list[list[int]], window: int) -> Answer
 METRICS: dict[str, Callable[..., Answer]] = {
     "edf_table": edf_table,
     "delay_stats": delay_stats,
-    "loss_ratio": lambda lost: {"loss_ratio": loss_ratio(mask(lost))},
+    "loss_ratio": lambda lost: {"loss_ratio": loss_pattern.loss_ratio(mask(lost))},
     "loss_patterns": loss_patterns,
     "free_runs_from_lengths": lambda run_lengths: run_figures(free_runs(np.array(run_lengths))),
     "reordering": reordering,
@@ -375,28 +361,15 @@ METRICS: dict[str, Callable[..., Answer]] = {
 FOLD_METRICS = {"dropouts_active", "dropouts_passive", "stream_summary", "burst_gap", "rtp_jitter"}
 
 
-def plain(value: Any) -> Any:
-    """JSON's view of a value: keys are text."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
-
-
-def assert_same(found: Any, wanted: Any, tolerance: float, where: str) -> None:
-    if isinstance(wanted, dict):
-        assert isinstance(found, dict), where
-        assert found.keys() == wanted.keys(), where
-        for key, item in wanted.items():
-            assert_same(found[key], item, tolerance, f"{where}.{key}")
-    elif isinstance(wanted, list):
-        assert len(found) == len(wanted), f"{where}: {found} != {wanted}"
-        for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
-            assert_same(one, other, tolerance, f"{where}[{i}]")
-    elif wanted is None or isinstance(wanted, str):
-        assert found == wanted, where
-    else:
-        assert found is not None, where
-        assert found == pytest.approx(wanted, rel=tolerance, abs=tolerance), where
+def flat(value: Any, path: str) -> dict[str, Any]:
+    """Every figure of a value by where it stands; JSON's text keys and numbers as keys are the same."""
+    if not isinstance(value, (dict, list)):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    leaves = {f"{path} size": len(value)}
+    for key, item in items:
+        leaves |= flat(item, f"{path}.{key}")
+    return leaves
 
 
 CLAIMED = [vector for vector in VECTORS if vector["metric"] in METRICS]
@@ -404,15 +377,15 @@ CLAIMED = [vector for vector in VECTORS if vector["metric"] in METRICS]
 
 @pytest.mark.parametrize("vector", CLAIMED, ids=[vector["name"] for vector in CLAIMED])
 def test_vector(vector: Answer) -> None:
-    found = plain(METRICS[vector["metric"]](**vector["input"]))
+    found = METRICS[vector["metric"]](**vector["input"])
     wanted = {**vector["computed"], **vector["expected"]}
     assert wanted, "a vector without an answer proves nothing"
-    assert_same(
-        {key: found[key] for key in wanted},
-        wanted,
-        vector.get("tolerance", 1e-9),
-        f"{vector['name']} {vector['source']}",
-    )
+    tolerance = vector.get("tolerance", 1e-9)
+    answer = {
+        where: leaf if leaf is None or isinstance(leaf, str) else pytest.approx(leaf, rel=tolerance, abs=tolerance)
+        for where, leaf in flat(wanted, vector["source"]).items()
+    }
+    assert flat({key: found[key] for key in wanted}, vector["source"]) == answer
 
 
 def test_every_vector_is_claimed_by_exactly_one_test_module() -> None:

@@ -142,8 +142,10 @@ def test_a_long_stream_keeps_its_cycles() -> None:
 
 
 def test_a_number_too_wide_is_refused() -> None:
-    with pytest.raises(AnalysisError, match=r"sequence numbers 65536 \.\. 65536 exceed"):
-        RtpSource().update(np.array([65536]))
+    with pytest.raises(AnalysisError, match=r"sequence numbers 0 \.\. 65536 exceed"):
+        RtpSource().update(np.array([0, 65536]))
+    with pytest.raises(AnalysisError, match=r"sequence numbers -1 \.\. 1 exceed"):
+        RtpSource().update(np.array([-1, 1]))
 
 
 def test_steps_that_the_width_cannot_hold_are_refused() -> None:
@@ -152,3 +154,4 @@ def test_steps_that_the_width_cannot_hold_are_refused() -> None:
     with pytest.raises(UsageError, match="a step of 200 forward from one of 57 back"):
         RtpSource(8, max_dropout=200, max_misorder=57)
     RtpSource(8, max_dropout=200, max_misorder=56)
+    RtpSource(1, max_dropout=1, max_misorder=1)
