@@ -12,7 +12,7 @@ def as_array(values: list[int | None]) -> "np.ndarray[tuple[int], np.dtype[np.in
     return np.array([UNDEFINED_NS if value is None else value for value in values], dtype=np.int64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(DELAYS)
 def test_both_forms_follow_from_single_packets(delays: list[int | None]) -> None:
     defined = [value for value in delays if value is not None]

@@ -68,7 +68,7 @@ def printed_occupancies(arrivals: list[int], threshold: int | None, first: int) 
     return counted
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ARRIVALS | NEARLY_SORTED, st.integers(1, 7))
 def test_reorder_density_follows_the_printed_algorithm(arrivals: list[int], threshold: int) -> None:
     found = reorder_density(np.array(arrivals, dtype=np.int64), threshold)
@@ -79,7 +79,7 @@ def test_reorder_density_follows_the_printed_algorithm(arrivals: list[int], thre
     assert np.all(np.abs(found.displacement) <= threshold)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ARRIVALS | NEARLY_SORTED, st.integers(1, 7) | st.none(), st.integers(0, 3))
 def test_buffer_occupancy_follows_the_printed_algorithm(arrivals: list[int], threshold: int | None, first: int) -> None:
     found = buffer_occupancy(np.array(arrivals, dtype=np.int64), threshold, first_seq=first)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.analyzer.duplication import copies, duplication, is_first_copy
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(-3, 12), max_size=30))
 def test_duplication_counts_copies_one_by_one(arrivals: list[int]) -> None:
     seq = np.array(arrivals, dtype=np.int64)

@@ -14,7 +14,7 @@ PERCENTS = st.integers(0, 1000).map(lambda tenths: tenths / 10)
 RFC2330 = np.array([-2, 7, 7, 4, 18, -5])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SAMPLES, st.lists(st.integers(-25, 25)))
 def test_edf_is_the_share_not_above(sample: list[int], xs: list[int]) -> None:
     found = edf(np.array(sample, dtype=np.int64), np.array(xs, dtype=np.int64))
@@ -25,7 +25,7 @@ def test_edf_is_the_share_not_above(sample: list[int], xs: list[int]) -> None:
         assert found.tolist() == [sum(value <= x for value in sample) / len(sample) for x in xs]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SAMPLES, st.lists(PERCENTS, max_size=4), st.integers(0, 5))
 def test_percentile_is_the_smallest_sample_with_enough_at_or_below(
     sample: list[int], percents: list[float], n_undefined: int
@@ -40,7 +40,7 @@ def test_percentile_is_the_smallest_sample_with_enough_at_or_below(
     assert percentiles(np.array(sample, dtype=np.int64), percents, n_undefined) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SAMPLES, st.integers(0, 5))
 def test_median_is_the_mean_of_the_central_two(sample: list[int], n_undefined: int) -> None:
     ordered = [*sorted(map(float, sample)), *[float("inf")] * n_undefined]

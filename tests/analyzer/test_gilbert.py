@@ -11,7 +11,7 @@ from harness.errors import AnalysisError
 MASKS = st.lists(st.booleans(), max_size=50)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS)
 def test_transitions_are_counted_pair_by_pair(lost: list[bool]) -> None:
     pairs = list(pairwise(lost))
@@ -28,7 +28,7 @@ def test_transitions_are_counted_pair_by_pair(lost: list[bool]) -> None:
         assert found.stationary_loss is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS)
 def test_correlations_are_counted_triple_by_triple(lost: list[bool]) -> None:
     pairs = list(pairwise(lost))
@@ -42,7 +42,7 @@ def test_correlations_are_counted_triple_by_triple(lost: list[bool]) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.floats(0.01, 0.9), st.floats(0.01, 0.8), st.floats(0.0, 0.9))
 def test_the_fit_inverts_the_exact_forward_formulas(p: float, r: float, h: float) -> None:
     assume(abs(1 - p - r) > 0.05)  # without memory the three correlations are one, and no fit can tell

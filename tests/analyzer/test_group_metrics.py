@@ -16,7 +16,7 @@ MATRICES = st.integers(0, 12).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MATRICES)
 def test_group_figures_count_cell_by_cell(rows: list[list[int | None]]) -> None:
     n = len(rows[0])
@@ -58,7 +58,7 @@ def test_a_single_row_of_delays_is_refused() -> None:
         one_to_group(np.array([1, 2, 3]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=20), st.integers(0, 30) | st.none(), st.integers(0, 30) | st.none())
 def test_join_and_leave_look_at_every_packet(rx: list[int], join: int | None, leave: int | None) -> None:
     since = [t - join for t in rx if t >= join] if join is not None else []
@@ -74,7 +74,7 @@ def test_a_group_that_never_came_has_no_join_delay() -> None:
     assert join_leave_delay(np.array([], dtype=np.int64), 5, 9) == JoinLeaveDelay(None, 0, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), max_size=40), st.integers(1, 7), st.integers(0, 4), st.integers(0, 4))
 def test_blocks_are_judged_one_by_one(lost: list[bool], block: int, s1: int, c1: int) -> None:
     found = availability(np.array(lost, dtype=bool), block, s1 / 4, c1 / 4)

@@ -28,7 +28,7 @@ def run(search: ThroughputSearch | FrameLossSweep | MlrSearch, loss_at: Callable
     raise AssertionError("the search does not end")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 100), st.integers(1, 1000), st.integers(0, 1200), st.integers(1, 50))
 def test_throughput_lies_within_the_resolution_below_the_capacity(
     lowest: int, width: int, capacity: int, resolution: int
@@ -117,7 +117,7 @@ GOALS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(GOALS, TRIALS)
 def test_a_verdict_is_one_that_missing_full_length_trials_cannot_change(goal: Goal, trials: list[Trial]) -> None:
     found = classify(goal, trials)
@@ -131,7 +131,7 @@ def test_a_verdict_is_one_that_missing_full_length_trials_cannot_change(goal: Go
     assert 0 <= found.optimistic_exceed_ratio <= found.pessimistic_exceed_ratio <= 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(GOALS, TRIALS)
 def test_conditional_throughput_is_a_quantile_second_by_second(goal: Goal, trials: list[Trial]) -> None:
     seconds = sorted(
@@ -235,7 +235,7 @@ def printed_adjustments(feedback: list[tuple[int, int]], index: int, high_speed:
     return rows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0, 10, 11, 50]), st.sampled_from([5, 29, 30, 90, 91])), max_size=40),
     st.integers(0, 69),

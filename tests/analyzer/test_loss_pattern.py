@@ -29,7 +29,7 @@ def runs(is_lost: list[bool]) -> list[tuple[int, int]]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS)
 def test_periods_are_the_maximal_runs(values: list[bool]) -> None:
     is_lost = np.array(values, dtype=bool)
@@ -41,7 +41,7 @@ def test_periods_are_the_maximal_runs(values: list[bool]) -> None:
     assert loss_period_stream(is_lost).tolist() == stream
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS, st.integers(1, 8))
 def test_distances_are_counted_packet_by_packet(values: list[bool], delta: int) -> None:
     is_lost = np.array(values, dtype=bool)
@@ -56,7 +56,7 @@ def test_distances_are_counted_packet_by_packet(values: list[bool], delta: int) 
     assert noticeable_rate(is_lost, delta) == (n_noticeable / len(distances) if distances else None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MASKS)
 def test_inter_loss_periods_reach_from_end_to_start(values: list[bool]) -> None:
     periods = runs(values)

@@ -13,7 +13,7 @@ from harness.errors import AnalysisError, UsageError
 NONE = np.array([], dtype=np.int64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 1500)), max_size=15), st.integers(1, 10**6))
 def test_virtual_buffer_fills_and_drains_step_by_step(packets: list[tuple[int, int]], rate: int) -> None:
     packets.sort()
@@ -52,7 +52,7 @@ TS_PACKETS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 15), TS_PACKETS)
 def test_continuity_follows_the_decoder_packet_by_packet(counter: int, steps: list[tuple[int, int, int]]) -> None:
     packets, errors, missing, duplicates = [], [], [], 0
@@ -101,7 +101,7 @@ def test_a_second_repeat_is_an_error() -> None:
 LEG = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 100)), max_size=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LEG, LEG, st.integers(0, 3), st.integers(0, 100))
 def test_legs_merge_number_by_number(
     a: list[tuple[int, int]], b: list[tuple[int, int]], margin: int, window: int

@@ -31,7 +31,7 @@ def first_copies(arrivals: list[int]) -> list[int]:
     return [i for i, seq in enumerate(arrivals) if seq not in arrivals[:i]]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ARRIVALS, st.integers(0, 3) | st.none())
 def test_singleton_extent_late_time_and_bytes_by_looking_at_every_pair(arrivals: list[int], before: int | None) -> None:
     first_expected = None if before is None or not arrivals else min(arrivals) - before
@@ -72,7 +72,7 @@ def test_singleton_extent_late_time_and_bytes_by_looking_at_every_pair(arrivals:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.permutations(range(24)), st.data())
 def test_weight_overtaking_sums_over_every_pair(seq: list[int], data: st.DataObject) -> None:
     weight = data.draw(st.lists(st.integers(0, 1500), min_size=24, max_size=24))
@@ -80,7 +80,7 @@ def test_weight_overtaking_sums_over_every_pair(seq: list[int], data: st.DataObj
     assert weight_overtaking(array(seq) * 7, array(weight)).tolist() == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), max_size=40))
 def test_free_runs_count_as_the_counters_of_the_standard(flags: list[bool]) -> None:
     runs, counter, trace = [], 0, []
@@ -107,7 +107,7 @@ def is_n_reordered(s: list[int], i: int, n: int) -> bool:
     return n <= i and all(s[j] > s[i] for j in range(i - n, i))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ARRIVALS, st.integers(1, 9))
 def test_n_reordering_by_definition_for_every_n(arrivals: list[int], n_max: int) -> None:
     depth = n_reordering(array(arrivals), n_max)

@@ -66,7 +66,7 @@ class PrintedSource:
 STEPS = st.sampled_from([1, 1, 1, 1, 1, 0, 2, 3, -1, -2, 9, 17, 18, 30, -7])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 63), st.lists(st.lists(STEPS, max_size=25), max_size=4), st.integers(2, 3))
 def test_whole_runs_come_to_the_same_as_packet_by_packet(
     start: int, batches: list[list[int]], min_sequential: int

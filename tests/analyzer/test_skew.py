@@ -26,7 +26,7 @@ def least_sum(points: list[tuple[int, int]]) -> Fraction | None:
     return min(sums, default=None)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(POINTS | FAR)
 def test_the_line_is_below_all_and_least_in_sum(points: list[tuple[int, int]]) -> None:
     tx_ns = np.array([t for t, _ in points], dtype=np.int64)
@@ -41,7 +41,7 @@ def test_the_line_is_below_all_and_least_in_sum(points: list[tuple[int, int]]) -
     assert sum(above) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(POINTS)
 def test_the_hull_is_found_without_thinning_too(points: list[tuple[int, int]]) -> None:
     tx_ns = np.array([t for t, _ in points], dtype=np.int64)
