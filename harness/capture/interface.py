@@ -80,9 +80,10 @@ def ticks_to_ns(
             return (ticks * np.uint64(factor)).view(np.int64)
     seconds, fraction = np.divmod(ticks, np.uint64(ticks_per_s))
     fraction_ns = (fraction * np.uint64(NS_PER_S) // np.uint64(ticks_per_s)).astype(np.int64)
-    # far offsets are clipped first: they are out of range with any tick count, and the sum must not wrap
-    whole = np.minimum(seconds, np.uint64(2**62)).astype(np.int64)
-    whole = whole + np.clip(offset_s, -(2**62), 2**62 - 1)
+    # the sum may wrap in 64 bits; a second sum in floats, good to a few thousand, tells where it did
+    offset = np.asarray(offset_s, np.int64)
+    is_near = np.abs(seconds.astype(np.float64) + offset.astype(np.float64)) < 2.0**60
+    whole = np.where(is_near, (seconds + offset.view(np.uint64)).view(np.int64), 2**62)
     is_last = (whole == _LARGEST_S) & (fraction_ns <= _LARGEST_NS % NS_PER_S)
     fits = (whole >= -_LARGEST_S) & ((whole < _LARGEST_S) | is_last)
     return np.where(fits, np.where(fits, whole, 0) * NS_PER_S + fraction_ns, UNDEFINED_NS)

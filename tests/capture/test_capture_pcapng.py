@@ -22,7 +22,7 @@ from capture_files import (
     section,
     simple,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.capture import Skip, open_capture, pcapng
@@ -69,6 +69,8 @@ def test_each_interface_counts_time_by_its_own_clock(tmp_path: Path) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@example([2**62 + 1, 2**64 - 1, 2**63], 0, -(2**62) - 5)
+@example([2**63, 2**63 + 7, 0], 0, -(2**63))
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=5), st.integers(0, 255), st.integers(-(2**63), 2**63 - 1))
 def test_ticks_are_nanoseconds_to_the_last_digit(ticks: list[int], resolution: int, offset: int) -> None:
     per_s = ticks_per_second(resolution)
