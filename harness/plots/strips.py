@@ -33,14 +33,15 @@ def bin_edges(stream: StreamSummary, start_ns: int) -> NDArray[np.float64]:
 def delivered(stream: StreamSummary, start_ns: int) -> Spans:
     """Return the spans in which the stream was heard.
 
-    A bin between two packets of a slow stream is no silence: bins with nothing due and nothing received count as
-    heard when they are few (three bins, or three intervals of the stream).
+    Where it is known what was due, a bin counts as heard when something that was due in it came, however late. A bin
+    between two packets of a slow stream is no silence: bins with nothing due and nothing received count as heard when
+    they are few (three bins, or three intervals of the stream).
     """
     series = stream.series
     n = len(series.received)
     received = padded(series.received, n)
     due = padded(series.due, n) if series.due else np.zeros(n)
-    is_heard = received > 0
+    is_heard = (received > 0) | (due > (padded(series.lost, n) if series.due else 0))
     is_idle = ~is_heard & ~(due > 0)
     edges = bin_edges(stream, start_ns)
     interval_ns = stream.schedule.interval_ns or 0
@@ -59,6 +60,19 @@ def runs(is_set: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """
     steps = np.flatnonzero(np.diff(np.concatenate(([0], is_set.astype(np.int8), [0]))))
     return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
+
+
+def covered(stream: StreamSummary, start_ns: int) -> NDArray[np.float64]:
+    """Return which share of each bin lies in a window, shape (bins,); windows of a stream do not overlap."""
+    windows = sorted(stream.windows, key=lambda window: window.start_ns)
+    edges = bin_edges(stream, start_ns)
+    if not windows or len(edges) < 2:
+        return np.zeros(len(edges) - 1)
+    bounds = [bound - start_ns for window in windows for bound in (window.start_ns, window.end_ns)]
+    inside = np.cumsum([window.duration_ns for window in windows], dtype=np.float64)
+    before = np.concatenate(([0.0], np.repeat(inside, 2)[:-1]))
+    reached = np.interp(edges, np.array(bounds) / NS_PER_S, before / NS_PER_S)
+    return np.diff(reached) / np.diff(edges)
 
 
 def loss_ratio(stream: StreamSummary) -> NDArray[np.float64]:

@@ -24,9 +24,6 @@ RESULTS = Path("results")
 TRUTH = "truth.jsonl"
 """What an in-process impairment did, one record a line; it stands beside the recording that it explains."""
 
-SNAPSHOT_PATIENCE_S = 5.0
-"""How long the end of a run waits for the snapshot of the environment."""
-
 Progress = Callable[[Run], Awaitable[None]]
 
 
@@ -77,32 +74,15 @@ def perform(
         boot_id=boot_id(),
         clocks=clocks,
     )
-    writer = RunWriter.create(path, manifest)
+    writer = RunWriter.create(path, manifest, environment())
     run = Run(plan, writer, clock, clocks)
     for note in plan.notes:
         run.recorder.event("note", note)
     if on_start is not None:
         on_start(run)
-    outcome = trio.run(_execute, run, on_progress)
+    outcome = trio.run(run.execute, on_progress)
     _write_truth(run, path)
     return outcome
-
-
-async def _execute(run: Run, on_progress: Progress | None) -> Outcome:
-    """Run it, taking the environment snapshot beside the traffic."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_snapshot, run)
-        await run.execute(on_progress)
-        nursery.cancel_scope.deadline = trio.current_time() + SNAPSHOT_PATIENCE_S
-    return run.outcome
-
-
-async def _snapshot(run: Run) -> None:
-    taken = await trio.to_thread.run_sync(environment, abandon_on_cancel=True)
-    try:
-        await trio.to_thread.run_sync(run.writer.set_environment, taken)
-    except StorageError as exc:
-        run.stop("error", str(exc))
 
 
 def _write_truth(run: Run, path: Path) -> None:
