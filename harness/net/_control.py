@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.model.packets import PacketArray
 from harness.net._libc import CMSG_HEADER_BYTES, WORD_BYTES
 from harness.net._linux import (
     IP_PKTINFO,
@@ -45,12 +46,14 @@ class Layout:
       columns: indexes of the 32-bit words that make up the headers.
       expected: what stands in them.
       offsets: where the data of a (level, type) begins.
+      has_stamp: whether the arrival time is among them.
     """
 
     length: int
     columns: NDArray[np.intp]
     expected: NDArray[np.uint32]
     offsets: dict[tuple[int, int], int]
+    has_stamp: bool
 
 
 def walk(row: bytes) -> Layout:
@@ -67,64 +70,78 @@ def walk(row: bytes) -> Layout:
         position += (length + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
     words = np.frombuffer(row[: len(row) // 4 * 4], np.uint32)
     index = np.array(columns, np.intp)
-    return Layout(len(row), index, words[index], offsets)
+    return Layout(len(row), index, words[index], offsets, (SOL_SOCKET, SO_TIMESTAMPNS) in offsets)
 
 
 class ControlParser:
-    """Fills arrays with what the control messages of a batch say.
+    """Fills columns with what the control messages of a batch say; 0 where they say nothing.
 
     Args:
       control: the rows that the kernel writes to, shape (capacity, CONTROL_BYTES), uint8.
+      meta: the records to fill, shape (capacity,), DATAGRAM_DTYPE: destination, ifindex, ttl and rx_ns.
+
+    Attributes:
+      has_stamp: which rows carry the time of arrival, shape (capacity,).
+      segment: size of the equal segments in each row (UDP_GRO), 0 for a plain datagram, shape (capacity,).
+      is_stamped: whether every row of the last batch carries the time of arrival.
+      last_drops: the newest value of the socket's drop counter; None before any drop.
     """
 
-    def __init__(self, control: NDArray[np.uint8]) -> None:
+    def __init__(self, control: NDArray[np.uint8], meta: PacketArray) -> None:
         self._control = control
         self._words = control.view(np.uint32)
         self._layouts: list[Layout] = []
-        capacity = len(control)
-        self.destination = np.zeros((capacity, 16), np.uint8)
-        self.ifindex = np.zeros(capacity, np.uint32)
-        self.ttl = np.zeros(capacity, np.uint8)
-        self.rx_ns = np.zeros(capacity, np.int64)
-        self.has_stamp = np.zeros(capacity, np.bool_)
-        self.segment = np.zeros(capacity, np.int32)
+        self.destination, self.ifindex = meta["destination"], meta["ifindex"]
+        self.ttl, self.rx_ns = meta["ttl"], meta["rx_ns"]
+        self.has_stamp = np.zeros(len(control), np.bool_)
+        self.segment = np.zeros(len(control), np.int32)
+        self.is_stamped = False
         self.last_drops: int | None = None
 
     def parse(self, lengths: NDArray[np.uintp]) -> None:
-        """Fill the first n entries of the arrays.
+        """Fill the first n rows of the columns.
 
         Args:
           lengths: bytes of control messages of each row, shape (n,); 0 where there are none.
         """
         n_rows = len(lengths)
-        for column in (self.destination, self.ifindex, self.ttl, self.has_stamp, self.segment):
+        for column in (self.destination, self.ifindex, self.ttl, self.segment):
             column[:n_rows] = 0
+        if self._layouts and self._is_of(self._layouts[0], lengths).all():  # nearly always
+            self.is_stamped = self._layouts[0].has_stamp
+            self.has_stamp[:n_rows] = self.is_stamped
+            self._take_all(self._layouts[0], slice(0, n_rows))
+            return
+        self.has_stamp[:n_rows] = False
         is_open = lengths > 0
         for layout in list(self._layouts):
-            if not is_open.any():
-                return
-            is_open &= ~self._apply(layout, lengths, is_open)
+            self._take_mine(layout, lengths, is_open)
         for _ in range(n_rows):
             row = int(is_open.argmax())
             if not is_open[row]:
-                return
+                break
             layout = walk(self._control[row, : int(lengths[row])].tobytes())
             self._layouts = [layout, *self._layouts][:_KNOWN_LAYOUTS]
-            is_open &= ~self._apply(layout, lengths, is_open)
+            self._take_mine(layout, lengths, is_open)
+        self.is_stamped = bool(self.has_stamp[:n_rows].all())
 
-    def _apply(self, layout: Layout, lengths: NDArray[np.uintp], is_open: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Read the rows of this layout among those still open; return which they were."""
-        n_rows = len(lengths)
-        is_mine: NDArray[np.bool_] = is_open & (lengths == layout.length)
-        is_mine &= np.all(self._words[:n_rows, layout.columns] == layout.expected, axis=1)
-        rows: slice | NDArray[np.intp] = slice(0, n_rows)
-        if not is_mine.all():
-            rows = np.flatnonzero(is_mine)
-            if not len(rows):
-                return is_mine
+    def _is_of(self, layout: Layout, lengths: NDArray[np.uintp]) -> NDArray[np.bool_]:
+        """Return which rows have this layout."""
+        is_mine: NDArray[np.bool_] = lengths == layout.length
+        is_mine &= np.logical_and.reduce(self._words[: len(lengths), layout.columns] == layout.expected, axis=1)
+        return is_mine
+
+    def _take_mine(self, layout: Layout, lengths: NDArray[np.uintp], is_open: NDArray[np.bool_]) -> None:
+        """Read the rows of this layout among those still open, and close them."""
+        rows = np.flatnonzero(is_open & self._is_of(layout, lengths))
+        if len(rows):
+            self.has_stamp[rows] = layout.has_stamp
+            self._take_all(layout, rows)
+            is_open[rows] = False
+
+    def _take_all(self, layout: Layout, rows: slice | NDArray[np.intp]) -> None:
         for key, offset in layout.offsets.items():
             self._take(key, offset, rows)
-        return is_mine
 
     def _take(self, key: tuple[int, int], offset: int, rows: slice | NDArray[np.intp]) -> None:
         if key == (IPPROTO_IP, IP_PKTINFO):
@@ -139,7 +156,6 @@ class ControlParser:
         elif key == (SOL_SOCKET, SO_TIMESTAMPNS):
             stamp = np.ascontiguousarray(self._control[rows, offset : offset + 16]).view(np.int64)
             self.rx_ns[rows] = stamp[:, 0] * 1_000_000_000 + stamp[:, 1]
-            self.has_stamp[rows] = True
         elif key == (SOL_SOCKET, SO_RXQ_OVFL):
             self.last_drops = int(self._words[rows, offset // 4][-1])
         elif key == (SOL_UDP, UDP_GRO):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,6 @@ class BatchReader:
     def __init__(self, sock: socket.socket, *, width: int, capacity: int, offload: bool = False) -> None:
         self._sock = sock
         self._port = sock.getsockname()[1]
-        self._is_v4 = sock.family == socket.AF_INET
         self._width = width
         self.offload = offload
         if offload:
@@ -56,24 +56,32 @@ class BatchReader:
         self._data = np.empty((capacity, width), np.uint8)
         self._names = np.zeros((capacity, NAME_BYTES), np.uint8)
         self._control = np.zeros((capacity, CONTROL_BYTES), np.uint8)
-        self._parser = ControlParser(self._control)
         self._iov = np.zeros(capacity, _libc.IOVEC)
         self._iov["base"] = _addresses(self._data)
         self._iov["length"] = width
         self._headers = np.zeros(capacity, _libc.MMSGHDR)
+        self._address = self._headers.ctypes.data
         header = self._headers["header"]
         header["name"] = _addresses(self._names)
-        header["iov"] = self._iov.ctypes.data + np.arange(capacity, dtype=np.uintp) * _libc.IOVEC.itemsize
+        header["iov"] = _addresses(self._iov)
         header["iov_length"] = 1
         header["control"] = _addresses(self._control)
-        header["name_length"] = NAME_BYTES
-        header["control_length"] = CONTROL_BYTES
         self._kept = np.zeros(capacity, np.int64)
         self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
         self._meta["destination_port"] = self._port
-        if self._is_v4:
-            self._meta["source"][:, 10:12] = 0xFF
+        self._parser = ControlParser(self._control, self._meta)
         self._rows = np.empty((0, self._width), np.uint8)
+        # Views of the columns, made once: taking them costs as much as what is done with them.
+        self._name_lengths, self._control_lengths = header["name_length"], header["control_length"]
+        self._name_lengths[:], self._control_lengths[:] = NAME_BYTES, CONTROL_BYTES
+        self._lengths, self._sizes = self._headers["length"], self._meta["size"]
+        self._flags, self._rx_ns = self._meta["flags"], self._meta["rx_ns"]
+        self._source_ports, self._name_ports = self._meta["source_port"], self._names[:, 2:4].view(">u2")[:, 0]
+        if sock.family == socket.AF_INET:
+            self._meta["source"][:, 10:12] = 0xFF
+            self._sources, self._name_addresses = self._meta["source"][:, 12:], self._names[:, 4:8]
+        else:
+            self._sources, self._name_addresses = self._meta["source"], self._names[:, 8:24]
 
     @property
     def last_drops(self) -> int | None:
@@ -82,38 +90,29 @@ class BatchReader:
 
     def read(self) -> Datagrams | None:
         """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
-        n_read, number = _libc.recvmmsg(
-            self._sock.fileno(), self._headers.ctypes.data, len(self._headers), _RECEIVE_FLAGS
-        )
+        n_read, number = _libc.recvmmsg(self._sock.fileno(), self._address, len(self._headers), _RECEIVE_FLAGS)
         if n_read <= 0:
             if number in AGAIN or number in PENDING or n_read == 0:
                 return None
             raise OSError(number, "recvmmsg")
-        header = self._headers["header"][:n_read]
-        sizes = self._headers["length"][:n_read]
-        parser, meta, kept = self._parser, self._meta[:n_read], self._kept[:n_read]
-        parser.parse(header["control_length"])
+        rows = slice(0, n_read)
+        parser, kept, flags = self._parser, self._kept[rows], self._flags[rows]
+        parser.parse(self._control_lengths[rows])
+        sizes = self._lengths[rows]
         np.minimum(sizes, self._data.shape[1], out=kept, casting="unsafe")
-        if self._is_v4:
-            meta["source"][:, 12:] = self._names[:n_read, 4:8]
-        else:
-            meta["source"] = self._names[:n_read, 8:24]
-        meta["source_port"] = self._names[:n_read, 2:4].view(">u2")[:, 0]
-        meta["destination"] = parser.destination[:n_read]
-        meta["ifindex"] = parser.ifindex[:n_read]
-        meta["rx_ns"] = parser.rx_ns[:n_read]
-        meta["size"] = sizes
-        meta["ttl"] = parser.ttl[:n_read]
-        meta["flags"] = (sizes > kept) * _TRUNCATED
-        if not parser.has_stamp[:n_read].all():
-            is_bare = ~parser.has_stamp[:n_read]
-            meta["rx_ns"][is_bare] = time.time_ns()
-            meta["flags"][is_bare] |= _USER_STAMP
-        header["name_length"] = NAME_BYTES  # the kernel wrote what it used; the next read needs what there is
-        header["control_length"] = CONTROL_BYTES
+        np.multiply(sizes > kept, _TRUNCATED, out=flags)
+        self._sizes[rows] = sizes
+        self._sources[rows] = self._name_addresses[rows]
+        self._source_ports[rows] = self._name_ports[rows]
+        if not parser.is_stamped:
+            is_bare = ~parser.has_stamp[rows]
+            self._rx_ns[rows][is_bare] = time.time_ns()
+            flags[is_bare] |= _USER_STAMP
+        self._name_lengths[rows] = NAME_BYTES  # the kernel wrote what it used; the next read needs what there is
+        self._control_lengths[rows] = CONTROL_BYTES
         if self.offload:
             return self._split(n_read)
-        return Datagrams(self._data[:n_read], kept, meta)
+        return Datagrams(self._data[rows], kept, self._meta[rows])
 
     def _split(self, n_read: int) -> Datagrams:
         """Return the datagrams inside the first `n_read` buffers, one row each; a run's last one may be shorter."""
@@ -166,10 +165,13 @@ class BatchWriter:
     def _resize(self, capacity: int) -> None:
         self._iov = np.zeros(capacity, _libc.IOVEC)
         self._headers = np.zeros(capacity, _libc.MMSGHDR)
+        self._address = self._headers.ctypes.data
+        self._bases, self._lengths = self._iov["base"], self._iov["length"]
+        self._steps = np.arange(capacity, dtype=np.uintp)
         header = self._headers["header"]
         header["name"] = self._name.ctypes.data if self._name_length else 0
         header["name_length"] = self._name_length
-        header["iov"] = self._iov.ctypes.data + np.arange(capacity, dtype=np.uintp) * _libc.IOVEC.itemsize
+        header["iov"] = _addresses(self._iov)
         header["iov_length"] = 1
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -183,7 +185,7 @@ class BatchWriter:
             if run > 1 and self._set_segment(size):
                 self._send_runs(np.ascontiguousarray(data), run, results)
                 return results
-        self._send_messages(data.ctypes.data, np.full(n_rows, size), data.strides[0], 1, results)
+        self._send_messages(data.ctypes.data, n_rows, size, data.strides[0], 1, results)
         return results
 
     def _set_segment(self, size: int) -> bool:
@@ -200,33 +202,39 @@ class BatchWriter:
         n_rows, size = data.shape
         lengths = np.full(-(-n_rows // run), run * size)
         lengths[-1] = (n_rows - (len(lengths) - 1) * run) * size
-        self._send_messages(data.ctypes.data, lengths, run * size, run, results)
+        self._send_messages(data.ctypes.data, len(lengths), lengths, run * size, run, results)
         refused = int(results[0])
         if refused in (errno.EINVAL, errno.EMSGSIZE, errno.EIO):  # larger than the MTU, or no checksum offload
             self.offload = False
             self._sock.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
             self._segment = 0
             results[:] = 0
-            self._send_messages(data.ctypes.data, np.full(n_rows, size), size, 1, results)
+            self._send_messages(data.ctypes.data, n_rows, size, size, 1, results)
 
     def _send_messages(
-        self, base: int, lengths: NDArray[np.int64], stride: int, run: int, results: NDArray[np.uint16]
+        self,
+        base: int,
+        n_messages: int,
+        lengths: NDArray[np.int64] | int,
+        stride: int,
+        run: int,
+        results: NDArray[np.uint16],
     ) -> None:
         """Send messages at base, base + stride, ..., each of `run` rows, and enter the errno of every row.
 
         sendmmsg stops at the first refusal and tells its errno only when that message is the first of a call: so the
         call is repeated from there, the refused message is noted and passed over.
         """
-        n_messages = len(lengths)
         if n_messages > len(self._headers):
             self._resize(n_messages)
-        self._iov["base"][:n_messages] = base + np.arange(n_messages, dtype=np.int64) * stride
-        self._iov["length"][:n_messages] = lengths
+        np.multiply(self._steps[:n_messages], np.uintp(stride), out=self._bases[:n_messages])
+        self._bases[:n_messages] += np.uintp(base)
+        self._lengths[:n_messages] = lengths
         first, n_interrupted = 0, 0
-        address, fd = self._headers.ctypes.data, self._sock.fileno()
+        fd = self._sock.fileno()
         while first < n_messages:
             n_sent, number = _libc.sendmmsg(
-                fd, address + first * _libc.MMSGHDR.itemsize, n_messages - first, socket.MSG_DONTWAIT
+                fd, self._address + first * _libc.MMSGHDR.itemsize, n_messages - first, socket.MSG_DONTWAIT
             )
             if n_sent > 0:
                 first += n_sent
@@ -240,6 +248,6 @@ class BatchWriter:
                 first += 1
 
 
-def _addresses(rows: NDArray[np.uint8]) -> NDArray[np.uintp]:
+def _addresses(rows: NDArray[Any]) -> NDArray[np.uintp]:
     """Return the memory address of every row."""
     return rows.ctypes.data + np.arange(len(rows), dtype=np.uintp) * np.uintp(rows.strides[0])

@@ -21,6 +21,8 @@ from harness.net.interfaces import interface_index, is_broadcast
 from harness.net.joined import Wanted, WantedTable
 from harness.net.platform import PLATFORM, RxSource
 
+_MISDELIVERED = np.uint8(PacketFlag.MISDELIVERED)
+
 
 class ReceiverSocket:
     """One socket that receives; made by `open_receiver`.
@@ -160,7 +162,7 @@ class ReceiverSocket:
         if batch is not None:
             is_stray = self._table.is_stray(batch.meta)
             if is_stray.any():
-                batch.meta["flags"] |= is_stray * np.uint8(PacketFlag.MISDELIVERED)
+                batch.meta["flags"][is_stray] |= _MISDELIVERED
         return batch
 
     async def receive(self) -> Datagrams:

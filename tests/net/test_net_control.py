@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from harness.model import DATAGRAM_DTYPE
 from harness.net._control import CONTROL_BYTES, ControlParser, walk
 from harness.net._libc import CMSG_HEADER_BYTES, WORD_BYTES
 from harness.net._linux import LinuxPlatform
@@ -59,6 +60,7 @@ def check(parser: ControlParser, control: NDArray[np.uint8], batch: list[list[Me
         control[number, : len(packed)] = np.frombuffer(packed, np.uint8)
         lengths[number] = len(packed)
     parser.parse(lengths)
+    assert parser.is_stamped == all((1, 35) in [message[:2] for message in messages] for messages in batch)
     for number, messages in enumerate(batch):
         expected = LinuxPlatform().decode(messages)
         assert parser.destination[number].tobytes() == (expected.destination or bytes(16))
@@ -74,14 +76,14 @@ def check(parser: ControlParser, control: NDArray[np.uint8], batch: list[list[Me
 @given(batches=st.lists(rows(), min_size=1, max_size=3))
 def test_columns_equal_the_walk_row_by_row(batches: list[list[list[Message]]]) -> None:
     control = np.zeros((12, CONTROL_BYTES), np.uint8)
-    parser = ControlParser(control)
+    parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     for batch in batches:  # what an earlier batch left in the rows must not show
         check(parser, control, batch)
 
 
 def test_one_layout_is_learned_once() -> None:
     control = np.zeros((64, CONTROL_BYTES), np.uint8)
-    parser = ControlParser(control)
+    parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     plain = [(1, 35, struct.pack("=qq", 5, 6)), (0, 8, bytes(12)), (0, 2, struct.pack("=i", 9))]
     check(parser, control, [plain] * 64)
     check(parser, control, [plain] * 40)
@@ -93,7 +95,7 @@ def test_one_layout_is_learned_once() -> None:
 
 def test_more_layouts_than_are_kept_are_still_read() -> None:
     control = np.zeros((12, CONTROL_BYTES), np.uint8)
-    parser = ControlParser(control)
+    parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     odd: list[list[Message]] = [[(1, 77, bytes(n)), (0, 2, struct.pack("=i", n))] for n in range(12)]
     check(parser, control, odd)
     assert len(parser._layouts) == 8
@@ -101,7 +103,7 @@ def test_more_layouts_than_are_kept_are_still_read() -> None:
 
 def test_no_messages_at_all_leave_everything_unknown() -> None:
     control = np.zeros((2, CONTROL_BYTES), np.uint8)
-    parser = ControlParser(control)
+    parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     check(parser, control, [[], []])
 
 
