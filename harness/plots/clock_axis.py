@@ -53,6 +53,11 @@ class Frame:
         """Length of the axis in seconds."""
         return (self.end_ns - self.start_ns) / NS_PER_S
 
+    @property
+    def extra_in(self) -> float:
+        """Height in inches of the second line of the wall clock's labels, the date, which a long run needs."""
+        return 0.16 if self.end_ns - self.start_ns > _DAY else 0.0
+
     def holds(self, ns: int) -> bool:
         """Whether a moment is on the axis."""
         return self.start_ns <= ns <= self.end_ns

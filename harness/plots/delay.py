@@ -55,7 +55,13 @@ def delay_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
         return _variation_only(shown, subtitle, footer)
     heights = [1.5, 1.3] * len(shown)
     made = style.page(
-        _title(shown), subtitle, heights, footer=footer, gap_in=0.78, head_in=0.42, foot_in=style.key_in(3)
+        _title(shown),
+        subtitle,
+        heights,
+        footer=footer,
+        gap_in=0.78,
+        head_in=0.42,
+        foot_in=style.key_in(3) + frame.extra_in,
     )
     handles: dict[str, Artist] = {}
     for stream, upper, lower in zip(shown, made.panels[::2], made.panels[1::2], strict=True):
@@ -69,7 +75,7 @@ def delay_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
         _over_time(lower, stream, frame, handles)
         dress(lower, frame, labels=lower is made.panels[-1])
     dress_relative(made.panels[-1], frame)
-    style.key(made, handles)
+    style.key(made, handles, 1.08 + frame.extra_in)
     return made.figure
 
 

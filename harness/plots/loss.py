@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.model import StreamSummary, Summary
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
-from harness.plots.panels import choose, nice_top, sentence, shade
+from harness.plots.panels import choose, nice_top, shade
 from harness.plots.strips import bin_edges, loss_ratio, padded
 
 MOST_STREAMS = 6
@@ -35,13 +35,15 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
       zone: time zone of the wall clock.
     """
     frame = frame_of(summary, zone)
-    title = sentence(wording.summary_finding(summary))
+    title = wording.sentence(wording.summary_finding(summary))
     footer = [wording.thresholds(summary.parameters)]
     shown, subtitle = choose(summary, MOST_STREAMS, "Loss ratio over time: lost / due in each bin")
     if frame is None or not shown:
         return style.message_page(title, subtitle, "No packet, no window and no stream to draw.", footer)
     height_in = 2.6 if len(shown) == 1 else 1.5
-    made = style.page(title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(3))
+    made = style.page(
+        title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(3) + frame.extra_in
+    )
     scale = _Scale(np.concatenate([loss_ratio(stream) for stream in shown]))
     handles: dict[str, Artist] = {}
     for axes, stream in zip(made.panels, shown, strict=True):
@@ -53,7 +55,7 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
         style.heading(axes, stream.label, wording.stream_finding(stream))
         dress(axes, frame, labels=axes is made.panels[-1])
     dress_relative(made.panels[-1], frame)
-    style.key(made, handles)
+    style.key(made, handles, 1.08 + frame.extra_in)
     return made.figure
 
 

@@ -38,15 +38,6 @@ def choose(
     return shown, subtitle
 
 
-def sentence(text: str) -> str:
-    """Return text with a capital first letter.
-
-    >>> sentence("no loss")
-    'No loss'
-    """
-    return text[:1].upper() + text[1:]
-
-
 def shade(axes: Axes, windows: Sequence[Window], frame: Frame, handles: dict[str, Artist]) -> None:
     """Shade the windows over the whole height of a panel; hatched, so that grey print shows them too."""
     for name, colour, is_chosen in (("drop-out window", style.WASH, True), ("stall or silence", style.HAZE, False)):

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from harness.model import StreamSummary, Summary
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
-from harness.plots.panels import choose, sentence, shade, thousands
+from harness.plots.panels import choose, shade, thousands
 from harness.plots.strips import bin_edges
 
 MOST_STREAMS = 4
@@ -38,20 +38,22 @@ def sequence_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
       zone: time zone of the wall clock.
     """
     frame = frame_of(summary, zone)
-    title = sentence(wording.summary_finding(summary))
+    title = wording.sentence(wording.summary_finding(summary))
     footer = [wording.thresholds(summary.parameters)]
     shown, subtitle = choose(summary, MOST_STREAMS, "Packet numbers over time")
     if frame is None or not shown:
         return style.message_page(title, subtitle, "No packet, no window and no stream to draw.", footer)
     height_in = 4.2 if len(shown) == 1 else 2.4
-    made = style.page(title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(7))
+    made = style.page(
+        title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(7) + frame.extra_in
+    )
     handles: dict[str, Artist] = {}
     for axes, stream in zip(made.panels, shown, strict=True):
         _panel(axes, stream, frame, handles)
         style.heading(axes, stream.label, _finding(stream))
         dress(axes, frame, labels=axes is made.panels[-1])
     dress_relative(made.panels[-1], frame)
-    style.key(made, handles)
+    style.key(made, handles, 1.08 + frame.extra_in)
     return made.figure
 
 

@@ -17,8 +17,9 @@ from harness.model import StreamSummary, Summary, Window
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
 from harness.plots.event_lane import draw_events, lane_of
-from harness.plots.panels import choose, sentence
-from harness.plots.strips import Spans, bin_edges, delivered, loss_ratio, runs
+from harness.plots.panels import choose
+from harness.plots.strips import Spans, bin_edges, covered, delivered, loss_ratio, padded, runs
+from harness.units import NS_PER_S
 
 MOST_STREAMS = 24
 """Strips on one page; the others are counted in the subtitle."""
@@ -30,12 +31,12 @@ _CHAR_IN = 0.066
 _CLEAR: dict[str, Any] = {"zorder": 8, "bbox": {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.4}}
 """Text that an event's line must not cross."""
 
-_MISSING = ("drop-out window: lost", style.VERMILLION, "////")
-_STALLED = ("stall: late, none lost", style.YELLOW, "xxxx")
-_UNKNOWN = ("silence: sent or not, unknown", style.PURPLE, "\\\\\\\\")
+_MISSING = ("drop-out window: lost", style.VERMILLION, "////", "white")
+_STALLED = ("stall: late, none lost", style.YELLOW, "xxxx", style.INK)
+_UNKNOWN = ("silence: sent or not, unknown", style.PURPLE, "\\\\\\\\", "white")
 
 
-def _looks(window: Window) -> tuple[str, str, str]:
+def _looks(window: Window) -> tuple[str, str, str, str]:
     if window.kind == "stall":
         return _STALLED
     return _MISSING if wording.is_loss(window) else _UNKNOWN
@@ -50,7 +51,7 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
       zone: time zone of the wall clock.
     """
     frame = frame_of(summary, zone)
-    title = sentence(wording.summary_finding(summary))
+    title = wording.sentence(wording.summary_finding(summary))
     footer = [wording.thresholds(summary.parameters)]
     shown, subtitle = choose(summary, MOST_STREAMS, "Timeline: delivered, lost and silent")
     if frame is None or not shown:
@@ -67,7 +68,7 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
         [lane_in + row_in * len(shown)],
         footer=footer,
         head_in=0.5,
-        foot_in=style.key_in(8, below_in=0.52),
+        foot_in=style.key_in(8, below_in=0.52 + frame.extra_in),
     )
     axes = made.panels[0]
     axes.set_ylim(lane_in + row_in * len(shown), 0)
@@ -77,7 +78,7 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     dress(axes, frame)
     draw_events(axes, lane, lane_in, lane_in + row_in * len(shown))
     dress_relative(axes, frame, is_top=True)
-    style.key(made, handles, below_in=0.52)
+    style.key(made, handles, below_in=0.52 + frame.extra_in)
     return made.figure
 
 
@@ -126,7 +127,11 @@ class _StripPainter:
         whole = np.array([(frame.at(max(frame.origin_ns, frame.start_ns)), frame.at(frame.last_ns))])
         spans = delivered(stream, frame.start_ns)
         self._boxes(spans, bottom, "delivered", facecolor=style.BLUE, linewidth=0, zorder=2)
-        self._boxes(whole, bottom, "nothing due", facecolor=style.SILENT, linewidth=0, zorder=1)
+        heard = float(np.diff(spans).sum()) + sum(window.duration_ns for window in stream.windows) / NS_PER_S
+        is_silent = float(np.diff(whole).sum()) - heard > frame.span_s / 400
+        self._boxes(
+            whole if is_silent else whole[:0], bottom, "nothing due", facecolor=style.SILENT, linewidth=0, zorder=1
+        )
         self._partial(stream, bottom)
         burst = [
             (frame.at(item.start_ns), frame.at(item.end_ns))
@@ -139,16 +144,29 @@ class _StripPainter:
             self.axes.hlines(y, starts, ends, colors=style.ORANGE, linewidth=3, zorder=3)
             self.handles.setdefault("thinning: scattered loss", Patch(facecolor=style.ORANGE))
         for looks in (_UNKNOWN, _STALLED, _MISSING):
-            name, colour, hatch = looks
+            name, colour, hatch, stroke = looks
             chosen = [window for window in stream.windows if _looks(window) == looks]
             boxes = np.array([(frame.at(window.start_ns), frame.at(window.end_ns)) for window in chosen])
-            self._boxes(
-                boxes, bottom, name, facecolor=colour, edgecolor=style.INK, hatch=hatch, linewidth=0.7, zorder=4
-            )
+            look: dict[str, Any] = {"facecolor": colour, "edgecolor": stroke, "hatch": hatch, "linewidth": 0}
+            self._boxes(boxes, bottom, name, zorder=4, **look)
+            self._outline(boxes, bottom, colour)
+
+    def _outline(self, spans: Spans, bottom: float, colour: str) -> None:
+        """Draw an edge around spans: dark, or in their colour where they are too thin to show it themselves."""
+        top = bottom - self.bar_in
+        corners = [[(a, bottom), (a, top), (b, top), (b, bottom)] for a, b in spans]
+        thin = self.frame.span_s / 150
+        edges = [style.INK if b - a > thin else colour for a, b in spans]
+        look: dict[str, Any] = {"facecolor": "none", "edgecolor": edges, "linewidth": 1.0, "zorder": 4.5}
+        self.axes.add_collection(PolyCollection(corners, **look), autolim=False)
 
     def _partial(self, stream: StreamSummary, bottom: float) -> None:
         """Fill each bin from its top by the share that is lost, a quarter at least, so that one packet shows."""
         ratio = loss_ratio(stream)
+        if len(ratio):  # loss that the windows explain to within a packet would only blur their edges
+            share = covered(stream, self.frame.start_ns)
+            one = 1 / np.maximum(padded(stream.series.due, len(ratio)), 1)
+            ratio[(share > 0) & (ratio <= share + one)] = 0
         if not np.any(ratio > 0):
             return
         edges = bin_edges(stream, self.frame.start_ns)

@@ -97,6 +97,15 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def sentence(text: str) -> str:
+    """Return text with a capital first letter.
+
+    >>> sentence("no loss")
+    'No loss'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def moment(ns: int, zone: tzinfo = UTC) -> datetime | None:
     """Return a time line's nanoseconds as a wall-clock second, or None when no calendar reaches there."""
     try:

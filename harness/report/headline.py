@@ -44,8 +44,13 @@ def worst_window(summary: Summary) -> Window | None:
 
 def headline(summary: Summary, *, zone: tzinfo = UTC) -> str:
     """Return the verdict: status, what was found and since when, the limits that failed, the likely cause."""
+    return f"{STATUS_WORDS[status(summary)]}: {finding(summary, zone=zone)}"
+
+
+def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
+    """Return the verdict without its first word, for a place where a badge says that."""
     word = status(summary)
-    text = f"{STATUS_WORDS[word]}: {summary_finding(summary)}"
+    text = summary_finding(summary)
     worst = worst_window(summary)
     if worst is not None:
         lead = "it began" if sum(len(stream.windows) for stream in summary.streams) == 1 else "the longest began"

@@ -10,10 +10,10 @@ from typing import Any
 import jinja2
 
 from harness.model import Manifest, Summary
-from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, clock, plain, thresholds, zone_name
+from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, clock, plain, sentence, thresholds, zone_name
 from harness.report import tables
 from harness.report.facts import facts_of
-from harness.report.headline import STATUS_WORDS, headline, status
+from harness.report.headline import STATUS_WORDS, finding, status
 from harness.report.pictures import choose_pictures, data_uri
 
 _SECTION_CHARS = 200_000
@@ -52,7 +52,7 @@ def render_html(
     return _template().render(
         status=status(summary),
         status_word=STATUS_WORDS[status(summary)],
-        headline=headline(summary, zone=zone),
+        finding=sentence(finding(summary, zone=zone)),
         path=summary.path,
         began=f"{clock(began, zone, date=True)} {zone_name(began, zone)}" if began is not None else "",
         host=manifest.host if manifest else "",

@@ -36,10 +36,8 @@ def boxes(figure: Figure, colour: str) -> list[tuple[float, float]]:
     """Begin and end in seconds of every box of a colour in the first axes."""
     found = []
     for item in figure.axes[0].collections:
-        if (
-            isinstance(item, PolyCollection)
-            and to_hex(tuple(np.ravel(item.get_facecolor())[:3])).lower() == colour.lower()
-        ):
+        face = np.ravel(item.get_facecolor())[:3]  # none for an outline
+        if isinstance(item, PolyCollection) and len(face) and to_hex(tuple(face)).lower() == colour.lower():
             extents = [path.get_extents() for path in item.get_paths()]
             found += [(float(box.x0), float(box.x1)) for box in extents]
     return found
@@ -49,7 +47,7 @@ def boxes(figure: Figure, colour: str) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("stem", FIGURES)
 def test_every_sample_draws_within_its_page(name: str, stem: str) -> None:
     figure = FIGURES[stem](samples.SAMPLES[name]())
-    figure.set_dpi(40)
+    figure.set_dpi(30)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of a script that the font does not have
         figure.canvas.draw()
@@ -63,7 +61,7 @@ def test_every_sample_draws_within_its_page(name: str, stem: str) -> None:
         assert box.y1 <= height
 
 
-@pytest.mark.parametrize("name", ["blackout", "passive"])
+@pytest.mark.parametrize("name", ["disordered", "tiny"])
 def test_the_same_summary_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     first = plot_summary(samples.SAMPLES[name](), tmp_path / "a", formats=("png", "svg", "pdf"), dpi=40)
     second = plot_summary(samples.SAMPLES[name](), tmp_path / "b", formats=("png", "svg", "pdf"), dpi=40)
@@ -72,7 +70,7 @@ def test_the_same_summary_gives_the_same_bytes(name: str, tmp_path: Path) -> Non
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-@pytest.mark.parametrize("name", ["blackout", "hostile", "empty"])
+@pytest.mark.parametrize("name", ["hostile", "empty"])
 def test_svg_is_well_formed_keeps_its_text_and_asks_for_nothing(name: str, tmp_path: Path) -> None:
     for path in plot_summary(samples.SAMPLES[name](), tmp_path, formats=["svg"]):
         root = ET.parse(path).getroot()
