@@ -3,6 +3,8 @@
 import errno
 import ipaddress
 import os
+import socket
+import struct
 import subprocess
 import sys
 import uuid
@@ -159,6 +161,21 @@ def test_pinning_goes_by_the_named_interface_against_the_routes(veth_pair: Pair)
         routed.send_nowait(payloads(3, 64))
         assert len(read_all(on_0, 4, timeout_s=0.1)[0]) == 2
         assert len(read_all(on_1, 4, timeout_s=0.1)[0]) == 3
+
+
+@pytest.mark.parametrize("address", ["ff15::4:20", "fd77::2"])
+def test_hop_limit_and_traffic_class_are_on_the_wire(veth_pair: Pair, address: str) -> None:
+    tx, rx = veth_pair
+    endpoint = group(address)
+    with rx.inside():
+        (receiver,) = open_receiver([Membership(endpoint, "rx0")])
+        receiver._sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+    with tx.inside(), receiver, open_sender(endpoint, interface="tx0", ttl=37, dscp=46) as sender:
+        assert sender.send_nowait(payloads(1, 64)).tolist() == [0]
+        _, messages, _, _ = receiver._sock.recvmsg(2048, 256)
+        told = {(level, kind): struct.unpack("=i", data[:4])[0] for level, kind, data in messages}
+        assert told[socket.IPPROTO_IPV6, socket.IPV6_TCLASS] == 46 << 2
+        assert told[socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT] == 37
 
 
 @pytest.mark.parametrize(("destination", "source"), [(RX4, TX4), (RX6, TX6)])
