@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import random
 import secrets
@@ -15,11 +16,15 @@ from harness.errors import InterfaceError, UsageError
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream
 from harness.net import check_usable, find_interface
-from harness.traffic import ImpairmentSpec, Schedule, check_size, parse_schedule
+from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
+from protocols.schema import Protocol
 
 KEPT_BYTES = 2048
 """Bytes of each payload that a receiver keeps: what an Ethernet frame carries, so that its pattern can be checked."""
+
+
+SSM_V4 = ipaddress.ip_network("232.0.0.0/8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class ReceiverPlan:
 
     name: str
     memberships: tuple[Membership, ...]
-    protocol: str
+    protocol: Protocol
     buffer_bytes: int | None
     start_ns: int
     offload: bool
@@ -203,7 +208,7 @@ def _receiver(receiver: Receiver) -> ReceiverPlan:
     return ReceiverPlan(
         name=receiver.name,
         memberships=tuple(Membership(group, _interface(receiver.interface, group), source) for group in groups),
-        protocol=receiver.protocol,
+        protocol=load_protocol(receiver.protocol),
         buffer_bytes=parse_size(receiver.buffer) if receiver.buffer else None,
         start_ns=parse_duration(receiver.start),
         offload=receiver.offload,
@@ -236,7 +241,12 @@ def _notes(streams: tuple[StreamPlan, ...], receivers: tuple[ReceiverPlan, ...])
             notes.append(f"{group} is a unicast or broadcast address: nothing is joined for it")
         elif interface is None:
             notes.append(f"{group}: no interface named, the kernel's route table chooses it; pin it with --interface")
-    return notes
+    return notes + [
+        f"{joined.group} is for source-specific multicast (RFC 4607); join it with --source"
+        for receiver in receivers
+        for joined in receiver.memberships
+        if joined.group.address in SSM_V4 and joined.source is None
+    ]
 
 
 def _described(

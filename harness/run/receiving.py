@@ -11,7 +11,7 @@ from harness.model import Datagrams, Endpoint, Membership, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
-from harness.traffic import Demultiplexer, load_protocol
+from harness.traffic import Demultiplexer
 
 MAX_SOCKET_ERRORS = 100
 """A socket that fails this often in a row is given up; the others go on."""
@@ -31,7 +31,7 @@ class Receiving:
     def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
         self.plan, self.recorder = plan, recorder
         names = {interface.index: interface.name for interface in list_interfaces()}
-        self.demultiplexer = Demultiplexer(load_protocol(plan.protocol), recorder.registry, plan.name, names)
+        self.demultiplexer = Demultiplexer(plan.protocol, recorder.registry, plan.name, names)
         self._homes: dict[Membership, ReceiverSocket] = {}
         self.n_datagrams = 0
         self.joined_ns: int | None = None
@@ -52,7 +52,7 @@ class Receiving:
             groups=[str(membership.group) for membership in plan.memberships],
             source=str(plan.memberships[0].source) if plan.memberships[0].source else None,
             interface=plan.memberships[0].interface,
-            protocol=plan.protocol,
+            protocol=plan.protocol.name,
             buffer_asked=first.buffer_asked,
             buffer_granted=first.buffer_granted,
             counts_drops=self._counts_drops,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections import Counter
 
 import numpy as np
 import trio
 from numpy.typing import NDArray
 
 from harness.errors import errno_text
-from harness.model import SenderInfo
+from harness.model import Endpoint, SenderInfo
 from harness.net import SenderSocket, Ticker, open_sender
 from harness.run.plan import StreamPlan
 from harness.run.recorder import Recorder
@@ -34,7 +33,7 @@ class Sending:
         self.plan, self.recorder = plan, recorder
         self.impairment = Impairment(plan.impairment) if plan.impairment else None
         self.stop = trio.Event()
-        self._errnos: Counter[int] = Counter()
+        self._errno = self._n_errno_events = 0
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -134,10 +133,22 @@ class Sending:
         return sender.log(Probes(probes.seq[:n], probes.due_ns[:n], probes.data[:n]), tx_ns, errnos[:n])
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
-        for number in np.unique(errnos[errnos != 0]).tolist():
-            if number not in self._errnos and len(self._errnos) < MAX_ERRNO_EVENTS:
-                self.recorder.event("errno", f"send to {self.plan.group} refused: {errno_text(number)}")
-            self._errnos[number] += 1
+        """Make an event of each change between sending and being refused; the log has each packet's errno."""
+        if not len(errnos) or self._n_errno_events >= MAX_ERRNO_EVENTS:
+            return
+        last = int(errnos[-1])
+        refused = [number for number in np.unique(errnos).tolist() if number not in (0, self._errno)]
+        for number in refused:
+            self._event(f"send to {self.plan.group} refused: {errno_text(number)}{remedy(number, self.plan.group)}")
+        if last == 0 and (self._errno or refused):
+            self._event(f"send to {self.plan.group} works again")
+        self._errno = last
+
+    def _event(self, text: str) -> None:
+        self._n_errno_events += 1
+        if self._n_errno_events == MAX_ERRNO_EVENTS:
+            text += "; further changes are in the sender's log only"
+        self.recorder.event("errno", text)
 
     async def _push(self, socket: SenderSocket, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send rows whose log does not matter one by one; return their error numbers."""
@@ -160,6 +171,20 @@ class Sending:
         for _ in range(END_COPIES):
             await self._push(socket, sender.end_probe(clock.now_ns()))
             await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + END_SPACING_NS)
+
+
+def remedy(number: int, group: Endpoint) -> str:
+    """Return the setting that usually explains a refused send, "; ..." or ""."""
+    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH) and group.is_multicast:
+        table = "ff00::/8" if group.version == 6 else "224.0.0.0/4"
+        return f"; no route to {table} that way: name an interface, or add a route for it"
+    if number == errno.EPERM:
+        return "; a local firewall rule refuses it (nft list ruleset)"
+    if number == errno.ECONNREFUSED:
+        return "; nobody listens on that port there"
+    if number == errno.EMSGSIZE:
+        return "; larger than the path takes, choose a smaller --size"
+    return ""
 
 
 def first_unsent(errnos: NDArray[np.uint16]) -> int:
