@@ -15,7 +15,8 @@ from harness.analyzer.core import Core
 from harness.analyzer.passive import silence_threshold
 from harness.analyzer.runs import RunSet
 from harness.analyzer.sender import SentLog
-from harness.analyzer.timeline import KnotTimeline, PeriodicTimeline, Timeline
+from harness.analyzer.sequence import LIMIT
+from harness.analyzer.timeline import KnotTimeline, PeriodicTimeline, Timeline, due_before
 from harness.model import Schedule
 from harness.model.summary import WindowClass
 from harness.units import format_duration
@@ -134,7 +135,8 @@ def _origin(core: Core) -> int:
         return first
     number, t_ns = int(core.received.starts[0]), int(core.received.start_ns[0])
     due = (t_ns - info.first_due_ns) // info.interval_ns
-    return first if abs(number - first - due) <= modulus // 16 else number - due
+    is_near = abs(number - first - due) <= modulus // 16 or abs(due) >= LIMIT // 4
+    return first if is_near else number - due
 
 
 def _lowest(core: Core) -> int:
@@ -163,12 +165,12 @@ def _bound(
     """Set the range expected, its tail's class and the notes that go with them."""
     origin, count = result.origin, result.schedule.sent
     reached = origin if core.extender.highest is None else core.extender.highest + 1
-    high = None if count is None else origin + count
+    high = None if count is None else min(origin + count, LIMIT)
     if high is not None and core.info.sent is None and reached > high:
         result.notes.append(f"numbers up to {reached - 1} came, beyond the {count} packets that the sender logged")
         high = reached
-    due = None if observed is None else _due_by(result, core, observed[1] - (core.info.clock_offset_ns or 0))
-    if due is not None and (high is None or due < high):
+    due = None if observed is None else _due_by(result, core, observed[1])
+    if due is not None and (high is None or not _is_over(result, core, observed, high)):
         is_silent = core.last_ns is None or (
             observed is not None and observed[1] - core.last_ns > _patience(result, core)
         )
@@ -197,7 +199,7 @@ def _first_expected(result: Expectation, core: Core, joined_ns: int | None) -> i
     low = result.origin
     if joined_ns is not None and result.timeline is not None:
         joined_ns -= (core.info.clock_offset_ns or 0) + (core.delay.minimum or 0)
-        low += max(0, int(result.timeline.count_before(np.array([joined_ns]))[0]))
+        low += due_before(result.timeline, joined_ns)
     return min(low, _lowest(core)) if core.n_first else low
 
 
@@ -206,12 +208,19 @@ def _patience(result: Expectation, core: Core) -> int:
     return max(SILENT_END_NS, threshold)
 
 
-def _due_by(result: Expectation, core: Core, end_ns: int) -> int | None:
+def _is_over(result: Expectation, core: Core, observed: tuple[int, int] | None, high: int) -> bool:
+    """Return whether the observation went on until the last packet of a known count could have come."""
+    due = None if observed is None else _due_by(result, core, observed[1], core.delay.minimum or 0)
+    return due is None or due >= high
+
+
+def _due_by(result: Expectation, core: Core, end_ns: int, delay_ns: float | None = None) -> int | None:
     """Return the number after the last packet that should have come by `end_ns`; None when that is not known."""
     if result.timeline is None or result.schedule.source == "interpolated":
         return None
-    delay = core.delay.percentile("99.9") or 0
-    return result.origin + max(0, int(result.timeline.count_before(np.array([end_ns - round(delay)]))[0]))
+    delay = core.delay.percentile("99.9") or 0 if delay_ns is None else delay_ns
+    end_ns -= (core.info.clock_offset_ns or 0) + round(delay)
+    return result.origin + due_before(result.timeline, end_ns)
 
 
 def resolution_notes(core: Core, silences: Int64Array, interval_ns: int | None) -> list[str]:

@@ -28,6 +28,7 @@ _MOST_HEADS = 8
 _BATCH_ROWS = 512
 """Rows of a stream that make it worth while to fold them; fewer wait."""
 _MOST_WAITING = 1 << 22
+_FEW_STREAMS = 64
 _ALL_BINS = 1 << 20
 _FEWEST_BINS = 64
 
@@ -223,7 +224,9 @@ class Fold:
         return both
 
     def view(self) -> list[StreamView]:
-        """Return the live figures of all streams; packets of rare streams may still wait."""
+        """Return the live figures of all streams; with very many of them, the newest packets may still wait."""
+        if len(self._streams) <= _FEW_STREAMS:
+            self._flush()
         return [stream.view() for stream in self._streams.values()]
 
     def summaries(

@@ -18,6 +18,8 @@ LIMIT = 2**62
 """Numbers and times at or beyond this are no numbers and times; below it, differences fit 64 bits."""
 
 _MAX_REPAIRS = 16
+_LONGEST_PAUSE = 2**40
+"""Intervals; a longer one is a broken clock."""
 
 
 def is_time(t_ns: Int64Array) -> NDArray[np.bool_]:
@@ -137,7 +139,7 @@ class Extender:
         self.highest = top if self.highest is None else max(top, self.highest)
 
     def _start(self, raw: int, t_ns: int, expected: int | None) -> None:
-        if self._modulus is not None and expected is not None:
+        if self._modulus is not None and expected is not None and abs(expected) < LIMIT // 4:
             raw += self._modulus * round((expected - raw) / self._modulus)
         self._last = self._top = raw
         self._last_ns = t_ns
@@ -165,9 +167,9 @@ class Extender:
         at = np.flatnonzero(pause_ns > modulus // 2 * interval)
         if not len(at):
             return extended + self._shift
-        due = np.rint(pause_ns[at] / interval).astype(np.int64)
+        due = np.rint(np.minimum(pause_ns[at] / interval, _LONGEST_PAUSE)).astype(np.int64)
         rounds = np.rint((due - step[at]) / modulus).astype(np.int64)
-        fits = np.abs(step[at] + rounds * modulus - due) <= max(1, modulus // 16)
+        fits = (np.abs(step[at] + rounds * modulus - due) <= max(1, modulus // 16)) & (due < _LONGEST_PAUSE)
         self.n_resolved += int(np.count_nonzero(fits & (rounds > 0)))
         self.n_unresolved += int(np.count_nonzero(~fits))
         extra = np.zeros(len(extended), np.int64)

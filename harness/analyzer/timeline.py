@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 Int64Array = NDArray[np.int64]
 
 
-_FURTHEST_NS = 2**62
+_FURTHEST_NS = 2**62 - 1
+"""No time lies farther from 1970: so that the difference of two fits 64 bits."""
 
 
 class Timeline(Protocol):
@@ -23,6 +24,12 @@ class Timeline(Protocol):
 
     def count_before(self, t_ns: Int64Array) -> Int64Array:
         """Return how many packets, from number 0, were due before each time, shape of `t_ns`."""
+
+
+def due_before(timeline: Timeline, t_ns: int) -> int:
+    """Return how many packets, from number 0, were due before a time; none before number 0."""
+    within = min(max(t_ns, -_FURTHEST_NS), _FURTHEST_NS)
+    return max(0, int(timeline.count_before(np.array([within], np.int64))[0]))
 
 
 class PeriodicTimeline:
@@ -63,7 +70,7 @@ class KnotTimeline:
         """Take at least one packet's number and time, the numbers rising strictly."""
         self.is_interpolated = is_interpolated
         self._index = index
-        self._t_ns = np.maximum.accumulate(t_ns)
+        self._t_ns = np.clip(np.maximum.accumulate(t_ns), -_FURTHEST_NS, _FURTHEST_NS)
         spread = int(index[-1] - index[0])
         self._mean_ns = int(self._t_ns[-1] - self._t_ns[0]) // spread if spread else 0
 

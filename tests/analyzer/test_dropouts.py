@@ -152,6 +152,11 @@ def test_a_sender_that_outlives_the_recording_has_lost_nothing_after_it() -> Non
     assert (found.expected, found.lost, found.schedule.sent) == (300, 0, 5000)
 
 
+def test_a_tail_lost_just_before_the_recording_ends_shows_when_the_count_is_known() -> None:
+    found = summary(range(97), count=100, observed=(T0, T0 + 100 * MS + DELAY))
+    assert edges(found.windows) == [("stopped", 97, 100)]
+
+
 def test_numbers_beyond_a_torn_log_are_still_received() -> None:
     log = SentLog.from_rows(sent_log(T0 + np.arange(200) * MS))
     found = summary(range(300), sent=log)
