@@ -95,7 +95,7 @@ class Chain:
 def _lanes(records: Records, start: int, stop: int, usual: int) -> tuple[Positions, int]:
     """Return the proved positions from `start` on, all before `stop`, and where the next record would be.
 
-    `usual` is the length of a usual record; a lane is _RECORDS_A_LANE of them, which balances guessing against stepping.
+    `usual` is the length of a usual record; _RECORDS_A_LANE of them balance guessing against stepping.
     """
     stride = _RECORDS_A_LANE * usual
     guesses = records.guesses(
