@@ -4,7 +4,8 @@
 other modules hold one metric each, over whole arrays, by the definition that heads them.
 """
 
-from harness.analyzer.fold import Fold, StreamFold, StreamView
+from harness.analyzer.fold import Fold
 from harness.analyzer.sender import SenderFold, SentLog, summarise_sender
+from harness.analyzer.stream_fold import StreamFold, StreamView
 
 __all__ = ["Fold", "SenderFold", "SentLog", "StreamFold", "StreamView", "summarise_sender"]

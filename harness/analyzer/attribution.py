@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from harness.model import Attribution
+import msgspec
+
+from harness.model import Attribution, StreamSummary
 
 
 def shares(total: int, wants: Sequence[int]) -> list[int]:
@@ -44,3 +46,26 @@ def attribute(lost: int | None, *, late: int, not_sent: int, own_buffer: int | N
     return Attribution(
         network=rest - own_buffer, own_buffer=own_buffer, late=late, not_sent=not_sent, misdelivered=misdelivered
     )
+
+
+def share_drops(summaries: list[StreamSummary], drops: Mapping[str, int | None]) -> list[StreamSummary]:
+    """Return the summaries with each receiver's socket drops attributed to its streams.
+
+    The drops of a receiver's sockets are counted together; with several streams each takes its part of them in
+    proportion to what it lost for no other known reason, and says so.
+    """
+    result = list(summaries)
+    for receiver in {summary.receiver for summary in summaries}:
+        total = drops.get(receiver)
+        if total is None:
+            continue
+        places = [k for k, summary in enumerate(summaries) if summary.receiver == receiver]
+        parts = shares(total, [summaries[k].attribution.unknown for k in places])
+        for k, part in zip(places, parts, strict=True):
+            known = summaries[k].attribution
+            notes = summaries[k].notes
+            if total and len(places) > 1 and known.unknown:
+                notes = [*notes, f"{total} socket drops shared among {len(places)} streams in proportion to their loss"]
+            attribution = msgspec.structs.replace(known, own_buffer=part, network=known.unknown - part, unknown=0)
+            result[k] = msgspec.structs.replace(summaries[k], attribution=attribution, notes=notes)
+    return result

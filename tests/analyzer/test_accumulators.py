@@ -20,7 +20,7 @@ values = st.integers(-(2**61), 2**61) | st.integers(-300, 300)
 
 
 @given(st.lists(values, min_size=1, max_size=60), st.integers(0, 60))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_sketch_is_exact_but_for_its_percentiles(samples: list[int], cut: int) -> None:
     first, later = Sketch(), Sketch()
     first.add(np.array(samples[:cut], np.int64))
@@ -67,7 +67,7 @@ def test_a_sketch_stays_small() -> None:
 
 
 @given(st.lists(st.sets(st.integers(0, 80), max_size=30), max_size=6), st.integers(0, 6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_runs_are_the_set_of_what_was_added(parts: list[set[int]], cut: int) -> None:
     whole: set[int] = set()
     sets = [RunSet(), RunSet()]
@@ -107,7 +107,7 @@ def test_too_many_runs_close_the_older_half_but_lose_no_count() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2**33), st.integers(0, 1000), st.integers(-5, 5)), min_size=1, max_size=40),
        st.integers(0, 40))  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_bins_stay_bounded_and_add_up(packets: list[tuple[int, int, int]], cut: int) -> None:
     table = np.array(packets, np.int64)
     series = [BinnedSeries(16), BinnedSeries(16)]
@@ -173,7 +173,7 @@ def test_jitter_of_fewer_than_two_packets_is_undefined() -> None:
 
 
 @given(st.lists(st.booleans(), max_size=80), st.integers(1, 18))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_bursts_are_those_of_the_definition(is_lost: list[bool], gmin: int) -> None:
     padded = [False] * gmin + is_lost + [False] * gmin
     isolated = [

@@ -16,7 +16,7 @@ count = st.integers(0, 500)
 
 
 @given(count, count, count, st.none() | count, count)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_the_parts_add_up_and_none_is_negative(
     lost: int, late: int, not_sent: int, own_buffer: int | None, misdelivered: int
 ) -> None:
@@ -34,7 +34,7 @@ def test_of_an_unnumbered_stream_nothing_can_be_attributed() -> None:
 
 
 @given(st.integers(0, 100), st.lists(st.integers(0, 60), max_size=5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_shares_are_whole_within_the_wants_and_proportional(total: int, wants: list[int]) -> None:
     found = shares(total, wants)
     assert sum(found) == min(total, sum(wants))

@@ -247,7 +247,7 @@ def train_by_hand(starts: list[int], interval: int) -> tuple[int, list[bool]] | 
     steps=st.lists(st.sampled_from([1000, 1010, 1100, 1101, 1950, 2000, 3050, 3400, 700]), max_size=12),
     interval=st.sampled_from([0, 10, 60]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_a_train_is_one_by_the_published_rule(steps: list[int], interval: int) -> None:
     starts = [0, *itertools.accumulate(steps)]
     assert period_of(starts, interval) == train_by_hand(starts, interval)
@@ -257,7 +257,7 @@ def test_a_train_is_one_by_the_published_rule(steps: list[int], interval: int) -
     steps=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 10**10)), min_size=1, max_size=20),
     whole=st.booleans(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_time_line_through_stamps_counts_what_was_due(steps: list[tuple[int, int]], whole: bool) -> None:
     index = np.cumsum([1 if whole else step for step, _ in steps])
     t_ns = T0 + np.cumsum([rise for _, rise in steps])

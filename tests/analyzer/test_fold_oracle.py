@@ -109,7 +109,7 @@ def assert_distribution(found: Distribution, values: list[int], n_undefined: int
 
 
 @given(packets=arrivals(), bits=st.sampled_from([8, 16, 32, 48, 64]), tmax=st.sampled_from([None, 300_000, 5_000_000]))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_every_count_is_that_of_the_definitions(packets: list[Packet], bits: int, tmax: int | None) -> None:
     horizon = 16
     summary = folded(
@@ -192,7 +192,7 @@ def test_every_count_is_that_of_the_definitions(packets: list[Packet], bits: int
     min_packets=st.integers(1, 5),
     min_duration=st.sampled_from([0, 4 * INTERVAL]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_windows_and_layers_are_those_of_the_rules(
     packets: list[Packet], bits: int, sent: int | None, gmin: int, min_packets: int, min_duration: int
 ) -> None:
@@ -234,7 +234,7 @@ def test_windows_and_layers_are_those_of_the_rules(
 
 
 @given(packets=arrivals(most=200), is_numbered=st.booleans(), factor=st.integers(2, 5), floor=st.sampled_from([0, 5]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True)
 def test_silences_are_those_of_the_passive_rules(
     packets: list[Packet], is_numbered: bool, factor: int, floor: int
 ) -> None:
