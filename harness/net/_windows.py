@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Sequence
@@ -10,13 +11,19 @@ from typing import Literal
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
 from harness.net._options import Ancillary, Cmsg, set_option
+from harness.net._wsarecvmsg import MessageReceiver, find_function
 
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
 AF_INET, AF_INET6 = 2, 23
 SO_REUSEADDR = 0x4
 SO_SNDBUF = 0x1001
 SO_RCVBUF = 0x1002
+IP_TTL = 4
 IP_MULTICAST_IF = 9
+PKTINFO = 19
+HOPLIMIT = 21
+"""Both the same for IPv4 and IPv6, as option and as type of the control message."""
+
 IP_UNICAST_IF = 31
 MCAST_JOIN_GROUP = 41
 MCAST_LEAVE_GROUP = 42
@@ -31,12 +38,15 @@ _JOINS_PER_SOCKET = 20
 class WindowsPlatform:
     """Windows; see `Platform` for what each method promises.
 
-    Python offers no WSARecvMsg, so destination, interface, TTL and kernel time of a datagram stay unknown; the system
-    delivers to a socket only what it joined itself.
+    Where WSARecvMsg cannot be had, destination, interface and TTL of a datagram stay unknown. The system stamps no
+    arrivals.
     """
 
     name = "windows"
     has_batch = False
+
+    def __init__(self) -> None:
+        self._receiver: MessageReceiver | None = None
 
     def bind_host(self, address: IPAddress) -> IPAddress | None:
         """Bind to unicast addresses only: the system refuses groups."""
@@ -49,26 +59,41 @@ class WindowsPlatform:
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Do nothing: the system looks only at this socket's own memberships."""
 
-    def request_ancillary(
-        self,
-        sock: socket.socket,  # noqa: ARG002 (one method set on every system)
-        version: int,  # noqa: ARG002 (one method set on every system)
-    ) -> Literal["kernel", "user"]:
-        """Ask for nothing: Python could not read the answers."""
+    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+        """Ask for destination and interface, and for the TTL where the system is new enough."""
+        try:
+            self._receiver = self._receiver or MessageReceiver(find_function(sock))
+        except (OSError, AttributeError):
+            return "user"
+        level, name = (IPPROTO_IP, "IP_PKTINFO") if version == 4 else (IPPROTO_IPV6, "IPV6_PKTINFO")
+        set_option(sock, level, PKTINFO, 1, name)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(level, HOPLIMIT, 1)
         return "user"
 
     def read_one(
         self, sock: socket.socket, row: memoryview, overflow: memoryview
     ) -> tuple[int, Sequence[Cmsg], tuple[str, int]]:
-        """Read into the overflow buffer, which holds any datagram, and copy: a short buffer would lose the length."""
+        """Read by WSARecvMsg, or else into the overflow buffer and copy: a short buffer would lose the length."""
+        if self._receiver is not None:
+            return self._receiver.read(sock, row, overflow)
         size, source = sock.recvfrom_into(overflow)
         kept = min(size, len(row))
         row[:kept] = overflow[:kept]
         return size, (), source[:2]
 
-    def decode(self, messages: Sequence[Cmsg]) -> Ancillary:  # noqa: ARG002 (one method set on every system)
-        """Return nothing known."""
-        return Ancillary()
+    def decode(self, messages: Sequence[Cmsg]) -> Ancillary:
+        """Read the messages that `request_ancillary` asked for; `in_pktinfo` begins with the address here."""
+        found = Ancillary()
+        for level, kind, data in messages:
+            if (level, kind) == (IPPROTO_IP, PKTINFO):
+                address, found.ifindex = struct.unpack("=4sI", data[:8])
+                found.destination = bytes(10) + b"\xff\xff" + address
+            elif (level, kind) == (IPPROTO_IPV6, PKTINFO):
+                found.ifindex, found.destination = _options.decode_pktinfo6(data)
+            elif (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IP, HOPLIMIT), (IPPROTO_IPV6, HOPLIMIT)):
+                found.ttl = struct.unpack("=i", data[:4])[0]
+        return found
 
     def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
         """Join by the options that serve IPv4 and IPv6, any source and one source alike."""

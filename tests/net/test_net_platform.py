@@ -1,11 +1,13 @@
 """The three systems: one method set, and the structures and numbers that each kernel expects."""
 
+import ctypes
 import errno
 import inspect
 import ipaddress
 import os
 import socket
 import struct
+import uuid
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,11 +15,12 @@ import pytest
 from net_helpers import next_port
 
 from harness.errors import HarnessError, MembershipError, SocketOptionError
-from harness.model import Endpoint, Membership
+from harness.model import Endpoint, Membership, PacketFlag, address_text
 from harness.net._darwin import DarwinPlatform
 from harness.net._linux import LinuxPlatform
 from harness.net._options import membership_error, option_remedy
 from harness.net._windows import WindowsPlatform
+from harness.net._wsarecvmsg import WSAID_WSARECVMSG, WsaBuf, WsaMsg, split
 from harness.net.batch_portable import PortableReader
 from harness.net.platform import PLATFORM, Platform
 
@@ -324,3 +327,77 @@ def test_a_pending_error_of_the_socket_does_not_end_reading(
     batch = PortableReader(rx, width=10, capacity=4).read()
     assert batch is not None
     assert len(batch) == 1
+
+
+class FakeWsaRecvMsg:
+    """Answers like Windows' own function, from a list of (source, payload, control messages) or error numbers."""
+
+    def __init__(self, answers: list[tuple[bytes, bytes, bytes] | int]) -> None:
+        self.answers = answers
+
+    def __call__(self, _fd: int, message: object, n_bytes: object, *_overlapped: None) -> int:
+        if isinstance(self.answers[0], int):
+            return -1
+        source, payload, control = self.answers.pop(0)  # type: ignore[misc] # no number, as was just seen
+        told = ctypes.cast(message, ctypes.POINTER(WsaMsg)).contents  # type: ignore[arg-type] # a byref object
+        n_payload = len(payload)
+        ctypes.memmove(told.name, source, len(source))
+        for buffer in told.buffers[: told.n_buffers]:
+            part, payload = payload[: buffer.length], payload[buffer.length :]
+            ctypes.memmove(buffer.start, part, len(part))
+        ctypes.memmove(told.control.start, control, len(control))
+        told.control.length = len(control)
+        size = ctypes.cast(n_bytes, ctypes.POINTER(ctypes.c_uint32)).contents  # type: ignore[arg-type] # a byref object
+        size.value = n_payload
+        return 0
+
+
+def cmsg(level: int, kind: int, data: bytes) -> bytes:
+    packed = struct.pack("=QII", 16 + len(data), level, kind) + data
+    return packed + bytes(-len(packed) % 8)
+
+
+@pytest.mark.skipif(ctypes.sizeof(ctypes.c_void_p) != 8, reason="the structures of 64-bit Windows")
+def test_windows_reads_by_its_own_recvmsg(
+    loop_pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rx, _ = loop_pair
+    group4 = cmsg(0, 19, bytes([239, 1, 2, 3]) + INDEX) + cmsg(0, 21, struct.pack("=i", 33))
+    group6 = cmsg(41, 19, ipaddress.ip_address("ff15::7").packed + INDEX) + cmsg(41, 21, struct.pack("=i", 34))
+    from4 = struct.pack("=H", 2) + bytes([0x13, 0x88, 10, 0, 0, 1])
+    from6 = struct.pack("=H", socket.AF_INET6) + bytes([0x13, 0x89]) + bytes(4) + ipaddress.ip_address("fd00::1").packed
+    function = FakeWsaRecvMsg([(from4, b"0123456789abc", group4), (from6, b"xyz", group6), 10035])
+    system = WindowsPlatform()
+    monkeypatch.setattr("harness.net._windows.find_function", lambda _: function)
+    recorder, asked = fake({(0, 21): errno.EINVAL})
+    assert system.request_ancillary(asked, 4) == "user"
+    assert recorder.set == [(0, 19, 1)]
+    assert system.request_ancillary(asked, 6) == "user"
+    assert recorder.set[1:] == [(41, 19, 1), (41, 21, 1)]
+    monkeypatch.setattr(system._receiver, "_error", lambda: function.answers[0])
+    monkeypatch.setattr("harness.net.batch_portable.PLATFORM", system)
+    batch = PortableReader(rx, width=10, capacity=4).read()
+    assert batch is not None
+    assert [address_text(row.tobytes()) for row in batch.meta["destination"]] == ["239.1.2.3", "ff15::7"]
+    assert [address_text(row.tobytes()) for row in batch.meta["source"]] == ["10.0.0.1", "fd00::1"]
+    assert batch.meta["source_port"].tolist() == [5000, 5001]
+    assert (batch.meta["ifindex"].tolist(), batch.meta["ttl"].tolist()) == ([3, 3], [33, 34])
+    assert (batch.meta["size"].tolist(), batch.kept.tolist()) == ([13, 3], [10, 3])
+    assert [bytes(row[:kept]) for row, kept in zip(batch.data, batch.kept, strict=True)] == [b"0123456789", b"xyz"]
+    assert batch.meta["flags"].tolist() == [PacketFlag.TRUNCATED | PacketFlag.USER_STAMP, PacketFlag.USER_STAMP]
+    function.answers[0] = 10050
+    with pytest.raises(OSError, match="WSARecvMsg"):
+        PortableReader(rx, width=10, capacity=4).read()
+
+
+def test_windows_control_messages_that_are_cut_off_end_the_list() -> None:
+    whole = cmsg(0, 21, struct.pack("=i", 33)) + cmsg(0, 19, bytes(8))
+    assert split(whole) == [(0, 21, struct.pack("=i", 33)), (0, 19, bytes(8))]
+    assert split(whole[:30]) == [(0, 21, struct.pack("=i", 33))]
+    assert split(struct.pack("=QII", 3, 0, 19)) == split(b"") == []
+
+
+def test_the_structures_of_windows_have_their_sizes() -> None:
+    if ctypes.sizeof(ctypes.c_void_p) == 8:
+        assert (ctypes.sizeof(WsaBuf), ctypes.sizeof(WsaMsg)) == (16, 56)
+    assert uuid.UUID(bytes_le=WSAID_WSARECVMSG) == uuid.UUID("f689d7c8-6f1f-436b-8a53-e54fe351c322")
