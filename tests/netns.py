@@ -78,6 +78,21 @@ class Namespace:
         assert self.name not in run("ip", "netns", "list")
 
 
+def cable(tx: Namespace, rx: Namespace, number: int = 0) -> None:
+    """Join two namespaces by a veth pair, up at both ends.
+
+    Number n makes tx{n} with 10.{77+n}.0.1 and fd{77+n}::1 in the first, rx{n} with .2 and ::2 in the second.
+    """
+    tx.ip("link", "add", f"tx{number}", "type", "veth", "peer", "name", f"rx{number}", "netns", rx.name)
+    for end, (side, name) in enumerate(((tx, f"tx{number}"), (rx, f"rx{number}")), 1):
+        side.ip("addr", "add", f"10.{77 + number}.0.{end}/24", "dev", name)
+        side.ip("addr", "add", f"fd{77 + number}::{end}/64", "dev", name, "nodad")
+        side.ip("link", "set", name, "addrgenmode", "none")
+        side.ip("link", "set", name, "up")
+    tx.wait_until_up(f"tx{number}")
+    rx.wait_until_up(f"rx{number}")
+
+
 def run(*command: str) -> str:
     """Run a command to its end and return what it prints."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
