@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.api import PACKET_DTYPE, Parameters, Recording, Summary, analyze, open, plot
+    from harness.api import PACKET_DTYPE, Parameters, Recording, Summary, analyze, open, plot  # noqa: A004 - harness.open
 
 __version__ = "0.1.0"
 

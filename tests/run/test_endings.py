@@ -100,16 +100,17 @@ def test_sender_that_is_killed_leaves_a_stop_and_no_excuse(tmp_path: Path) -> No
 def test_full_disk_ends_the_run_with_one_line_and_all_that_fitted(endless_sender: str, tmp_path: Path) -> None:
     limit = 40_000  # bytes a file: about 1250 packets
 
+    def with_a_small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "receive", endless_sender, "--interface", "127.0.0.1", "--output", "rx"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: (
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        ),
+        preexec_fn=with_a_small_disk,
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
