@@ -205,7 +205,7 @@ def _over_time(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[st
     shade(axes, stream.windows, frame, handles)
     if not np.isfinite(low).any():
         axes.set_yticks([])
-        axes.text(0.5, 0.5, "no delay over time", transform=axes.transAxes, ha="center", va="center", color=style.FAINT)
+        axes.text(0.5, 0.5, "no delay over time", transform=axes.transAxes, ha="center", va="center", bbox=style.CLEAR)
         return
     least, most = float(np.nanmin(low)), float(np.nanmax(high))
     scale = time_scale(least, most)

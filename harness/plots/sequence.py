@@ -58,7 +58,7 @@ def sequence_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
 
 
 def _finding(stream: StreamSummary) -> str:
-    if not stream.received:
+    if not stream.received or stream.reordered is None:
         return wording.stream_finding(stream)
     named = (
         (stream.reordered, "reordered"),
@@ -69,7 +69,7 @@ def _finding(stream: StreamSummary) -> str:
     counts = ", ".join(f"{wording.count(number)} {word}" for number, word in named if number)
     extent = stream.reordering.extent_max if stream.reordering else None
     if not counts:
-        return "in order, no duplicate" if stream.reordered == 0 else "no duplicate"
+        return "in order, no duplicate"
     return counts + (f"; reordered by up to {wording.plural(extent, 'packet')}" if extent else "")
 
 
@@ -84,7 +84,7 @@ def _panel(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[str, A
     numbers = [low for _, low, _ in spans] + [window.first_seq for window in gaps if window.first_seq is not None]
     if not numbers:
         text = "no packet numbers" if stream.received else "nothing received"
-        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=style.FAINT)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", bbox=style.CLEAR)
         axes.set_yticks([])
         shade(axes, stream.windows, frame, handles)
         return

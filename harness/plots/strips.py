@@ -69,10 +69,10 @@ def covered(stream: StreamSummary, start_ns: int) -> NDArray[np.float64]:
     if not windows or len(edges) < 2:
         return np.zeros(len(edges) - 1)
     bounds = [bound - start_ns for window in windows for bound in (window.start_ns, window.end_ns)]
-    inside = np.cumsum([window.duration_ns for window in windows], dtype=np.float64)
+    inside = np.cumsum([float(window.duration_ns) for window in windows])
     before = np.concatenate(([0.0], np.repeat(inside, 2)[:-1]))
-    reached = np.interp(edges, np.array(bounds) / NS_PER_S, before / NS_PER_S)
-    return np.diff(reached) / np.diff(edges)
+    reached = np.interp(edges, np.array(bounds, dtype=np.float64) / NS_PER_S, before / NS_PER_S)
+    return np.diff(reached) / np.maximum(np.diff(edges), 1e-9)
 
 
 def loss_ratio(stream: StreamSummary) -> NDArray[np.float64]:

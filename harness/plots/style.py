@@ -32,6 +32,9 @@ SKY, GREEN, PURPLE = "#56B4E9", "#009E73", "#CC79A7"
 SILENT, INK, FAINT = "#D9D9D9", "#222222", "#666666"
 WASH, HAZE, PENCIL = "#FBE3D3", "#E6E0EE", "#B9A79C"
 
+CLEAR: dict[str, Any] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.4}
+"""Box behind text that a line or a hatch must not cross."""
+
 WIDTH_IN, LEFT_IN, RIGHT_IN = 11.0, 0.85, 0.5
 PLOT_IN = WIDTH_IN - LEFT_IN - RIGHT_IN
 """Width of a panel that spans the page."""

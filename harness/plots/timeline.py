@@ -28,8 +28,7 @@ _ROOMY = 8
 _CHAR_IN = 0.066
 """Width of an average character at 8 points."""
 
-_CLEAR: dict[str, Any] = {"zorder": 8, "bbox": {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.4}}
-"""Text that an event's line must not cross."""
+_CLEAR: dict[str, Any] = {"zorder": 8, "bbox": style.CLEAR}
 
 _MISSING = ("drop-out window: lost", style.VERMILLION, "////", "white")
 _STALLED = ("stall: late, none lost", style.YELLOW, "xxxx", style.INK)
