@@ -89,7 +89,7 @@ def _snmp6(text: str, prefix: str) -> dict[str, int]:
     return {name.removeprefix(prefix): int(value) for name, value in rows}
 
 
-def socket_drops(inode: int, proc_net: Path = _PROC_NET) -> int | None:
+def socket_drops(inode: int | None, proc_net: Path = _PROC_NET) -> int | None:
     """Return the drops of the socket with this inode, from /proc/net/udp and udp6; None if it is not listed."""
     for name in ("udp", "udp6"):
         try:

@@ -35,6 +35,7 @@ class ReceiverSocket:
       buffer_granted: receive buffer as the kernel reports it, bytes. Linux reports twice what it was asked for.
       buffer_note: which limit cut the buffer short, in one sentence; "" when none did.
       rx_source: "kernel" or "user": who stamps arrivals.
+      inode: by which `/proc/net/udp` lists the socket; None where sockets have none.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ReceiverSocket:
         self.buffer_asked = buffer_bytes
         self._joined: dict[Membership, int] = {}
         self._wanted: dict[Membership, Wanted] = {}
+        self._table: WantedTable | None = None  # made from `_wanted` at the first read after a change
         self._final_drops: int | None = None
         self._sock = new_udp_socket(endpoint.version)
         try:
@@ -68,11 +70,10 @@ class ReceiverSocket:
             self.buffer_note = PLATFORM.buffer_note(buffer_bytes, self.buffer_granted) if buffer_bytes else ""
             _bind(self._sock, endpoint, ifindex)
             self._reader = make_reader(self._sock, path, width=width, capacity=capacity, offload=offload)
-            self._inode = os.fstat(self._sock.fileno()).st_ino
+            self.inode = _inode(self._sock)
         except BaseException:
             self._sock.close()
             raise
-        self._tabulate()
 
     @property
     def memberships(self) -> tuple[Membership, ...]:
@@ -88,11 +89,6 @@ class ReceiverSocket:
     def offload(self) -> bool:
         """Whether the kernel hands over runs of datagrams as one buffer, with one time stamp (UDP_GRO)."""
         return self._reader.offload
-
-    @property
-    def inode(self) -> int:
-        """The socket's inode, by which `/proc/net/udp` lists it."""
-        return self._inode
 
     @property
     def is_closed(self) -> bool:
@@ -124,7 +120,7 @@ class ReceiverSocket:
         self._joined[membership] = index
         checked_index = index if membership.group.is_multicast else 0
         self._wanted[membership] = Wanted(membership.group.address, checked_index, membership.source)
-        self._tabulate()
+        self._table = None
 
     def leave(self, membership: Membership) -> None:
         """Leave a group; what arrived before and was not yet read still counts as asked for.
@@ -136,13 +132,14 @@ class ReceiverSocket:
             raise MembershipError("leave", str(membership), errno.EADDRNOTAVAIL, "this socket has not joined it")
         index = self._joined.pop(membership)
         self._wanted[membership] = replace(self._wanted[membership], until_ns=time.time_ns())
-        self._tabulate()
+        self._table = None
         if membership.group.is_multicast:
             PLATFORM.leave(self._sock, membership, index)
 
-    def _tabulate(self) -> None:
+    def _tabulate(self) -> WantedTable:
         wants_all = any(one.destination.is_unspecified for one in self._wanted.values())
         self._table = WantedTable([] if wants_all else list(self._wanted.values()))
+        return self._table
 
     def receive_nowait(self) -> Datagrams | None:
         """Return what waits in the socket, at most its capacity; None when nothing does.
@@ -160,7 +157,7 @@ class ReceiverSocket:
         except OSError as exc:
             raise InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}") from exc
         if batch is not None:
-            is_stray = self._table.is_stray(batch.meta)
+            is_stray = (self._table or self._tabulate()).is_stray(batch.meta)
             if is_stray.any():
                 batch.meta["flags"][is_stray] |= _MISDELIVERED
         return batch
@@ -204,6 +201,13 @@ class ReceiverSocket:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _inode(sock: socket.socket) -> int | None:
+    try:
+        return os.fstat(sock.fileno()).st_ino
+    except OSError:  # on Windows a socket is no file
+        return None
 
 
 def membership_index(membership: Membership) -> int:

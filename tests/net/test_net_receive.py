@@ -352,6 +352,18 @@ def test_running_out_of_files_is_explained(monkeypatch: pytest.MonkeyPatch) -> N
         open_receiver([Membership(group(), "lo")])
 
 
+def test_a_system_whose_sockets_are_no_files_has_no_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> os.stat_result:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(os, "fstat", refuse)
+        receiver, sender = pair()
+    with receiver, sender:
+        assert receiver.inode is None
+        assert socket_drops(receiver.inode) is None
+
+
 def test_a_failing_read_becomes_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver, sender = pair()
     with receiver, sender:
