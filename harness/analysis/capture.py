@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.analysis.options import StreamOptions
-from harness.analyzer import Fold
+from harness.analyzer import Fold, membership_timeline
 from harness.capture import open_capture
-from harness.model import PacketArray, Parameters, Summary
+from harness.model import UNDEFINED_NS, PacketArray, Parameters, Summary
 from harness.store.tables import open_table
 from harness.traffic import Router, StreamRegistry
 
@@ -28,23 +31,28 @@ def analyze_capture(path: Path, parameters: Parameters | None = None, options: S
     """
     parameters, options = parameters or Parameters(), options or StreamOptions()
     capture, registry, protocol = open_capture(path), StreamRegistry(), options.load()
-    names = {number: interface.name for number, interface in enumerate(capture.interfaces, start=1)}
+    names: dict[int, str] = {}
     router = Router(registry, protocol, names)
     width = KEPT_BYTES if protocol is not None and protocol.records is None else KEPT_BYTES_CELLS
     fold = Fold(parameters, is_first=True)
-    first_ns = last_ns = None
+    heard = _Extent()
     for batch in capture.batches(width=width):
-        times = batch.meta["rx_ns"]
-        first_ns = int(times.min()) if first_ns is None else min(first_ns, int(times.min()))
-        last_ns = int(times.max()) if last_ns is None else max(last_ns, int(times.max()))
+        heard.add(batch.meta["rx_ns"])
+        if len(names) < len(capture.interfaces):  # a pcapng file may describe them on the way
+            names.update((number, interface.name) for number, interface in enumerate(capture.interfaces, start=1))
         records = router.receive(batch)
         for info in registry.take_fresh():
             fold.add_stream(options.applied(info))
         fold.update(records)
-    observed = options.observed_ns or ((first_ns, last_ns) if first_ns is not None and last_ns is not None else None)
+    # the queries of a capture show that it went on when the stream had stopped
+    heard.add(np.array([message.rx_ns for message in capture.memberships], np.int64))
+    observed = options.observed_ns or heard.extent
+    names.update((number, interface.name) for number, interface in enumerate(capture.interfaces, start=1))
+    membership = membership_timeline(capture.memberships, observed, names)
     notes = [
         *capture.warnings,
         *(f"{where}: taken for {name} ({why})" for where, (name, why) in router.guesses.items()),
+        *(membership.notes if membership is not None else ()),
         *(f"{n:,} frames left out: {reason}" for reason, n in sorted(capture.counters.items()) if n),
     ]
     return Summary(
@@ -52,8 +60,26 @@ def analyze_capture(path: Path, parameters: Parameters | None = None, options: S
         parameters=parameters,
         streams=fold.summaries(observed=observed),
         rejected=dict(router.rejected),
+        membership=membership,
         notes=notes,
     )
+
+
+class _Extent:
+    """The first and last time stamp of what was captured, of whatever kind; `extent` None without any."""
+
+    def __init__(self) -> None:
+        self.extent: tuple[int, int] | None = None
+
+    def add(self, times: NDArray[np.int64]) -> None:
+        """Take time stamps; UNDEFINED_NS is none."""
+        if len(times) and int(times.min()) == UNDEFINED_NS:
+            times = times[times != UNDEFINED_NS]
+        if len(times):
+            first, last = int(times.min()), int(times.max())
+            self.extent = (
+                (first, last) if self.extent is None else (min(first, self.extent[0]), max(last, self.extent[1]))
+            )
 
 
 def analyze_table(path: Path, parameters: Parameters | None = None, options: StreamOptions | None = None) -> Summary:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from harness.analysis.expected import silent_streams
+from harness.analysis.truth import compare_with_truth
 from harness.analyzer import Fold, SenderFold, SentLog
 from harness.errors import RecordError
 from harness.limits import hold
@@ -61,28 +62,29 @@ def analyze_recording(
     }
     counters = reader.counters
     observed = _observed(reader)
+    found = fold.summaries(
+        observed=observed,
+        joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
+        sent={
+            number: by_identity[stream.info.stream_id, stream.info.epoch]
+            for number, stream in fold.streams.items()
+            if (stream.info.stream_id, stream.info.epoch) in by_identity
+        },
+        drops={
+            info.name: counters.socket_drops.get(info.name, 0) if info.counts_drops else None
+            for info in manifest.receivers
+        },
+    )
     summary = Summary(
         path=str(reader.path),
         parameters=parameters,
-        streams=fold.summaries(
-            observed=observed,
-            joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
-            sent={
-                number: by_identity[stream.info.stream_id, stream.info.epoch]
-                for number, stream in fold.streams.items()
-                if (stream.info.stream_id, stream.info.epoch) in by_identity
-            },
-            drops={
-                info.name: counters.socket_drops.get(info.name, 0) if info.counts_drops else None
-                for info in manifest.receivers
-            },
-        ),
+        streams=found,
         senders=[accounts[info.stream].summary() for info in senders],
         events=reader.events,
         rejected=counters.rejected,
         misdelivered=sum(counters.misdelivered.values()),
         socket_drops=sum(counters.socket_drops.values()) if counters.socket_drops else None,
-        notes=_notes(reader, sender_reader),
+        notes=[*_notes(reader, sender_reader), *compare_with_truth(sender_reader.path, found)],
     )
     if expect is None:
         expect = msgspec.convert(manifest.resolved.get("expect", {}), Expect)

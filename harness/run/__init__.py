@@ -6,6 +6,6 @@
 
 from harness.run.engine import Outcome, Run
 from harness.run.plan import Plan, resolve
-from harness.run.session import RESULTS, TRUTH, perform
+from harness.run.session import RESULTS, perform
 
-__all__ = ["RESULTS", "TRUTH", "Outcome", "Plan", "Run", "perform", "resolve"]
+__all__ = ["RESULTS", "Outcome", "Plan", "Run", "perform", "resolve"]

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import trio
 
+from harness.analysis.truth import TRUTH
 from harness.errors import StorageError
 from harness.evidence import boot_id, clock_state, environment, versions
 from harness.model import Clocks, Manifest
@@ -21,9 +22,6 @@ from harness.run.plan import resolve
 from harness.store import RunWriter, fresh_run_path
 
 RESULTS = Path("results")
-TRUTH = "truth.jsonl"
-"""What an in-process impairment did, one record a line; it stands beside the recording that it explains."""
-
 Progress = Callable[[Run], Awaitable[None]]
 
 

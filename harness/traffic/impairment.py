@@ -69,11 +69,11 @@ class _Held:
 
 
 class Impairment:
-    """Impairs one stream's probes in the order in which they are handed in."""
+    """Impairs one stream's probes in the order in which they are handed in; in pieces of any size it does the same."""
 
     def __init__(self, spec: ImpairmentSpec) -> None:
         self.spec, self.truth = spec, Truth()
-        self._random = np.random.default_rng(spec.seed)
+        self._chances, self._displacements, self._places = np.random.default_rng(spec.seed).spawn(3)
         self._held: list[_Held] = []
 
     def apply(
@@ -87,8 +87,9 @@ class Impairment:
           data: their bytes, shape (n, size); not changed.
         """
         spec, out = self.spec, list[NDArray[np.uint8]]()
-        chances = self._random.random((len(seq), 4))
-        displacements = self._random.integers(1, spec.displacement + 1, len(seq))
+        chances = self._chances.random((len(seq), 4))
+        displacements = self._displacements.integers(1, spec.displacement + 1, len(seq))
+        corrupted_bytes = self._places.integers(*CORRUPTED_BYTES, len(seq))
         for place, number in enumerate(seq.tolist()):
             loss, duplicate, reorder, corrupt = chances[place]
             offset = int(offsets_ns[place])
@@ -97,7 +98,7 @@ class Impairment:
                 continue
             row = data[place].copy()
             if corrupt < spec.corrupt:
-                row[self._random.integers(*CORRUPTED_BYTES)] ^= 0x55
+                row[corrupted_bytes[place]] ^= 0x55
                 self.truth.corrupted.append(number)
             if reorder < spec.reorder:
                 self._held.append(_Held(number, row, int(displacements[place])))

@@ -36,6 +36,14 @@ def test_truth_is_what_left(loss: float, dup: float, reorder: float, displacemen
     assert all(1 <= by <= displacement for by in truth.held.values())
 
 
+@pytest.mark.parametrize("piece", [1, 7, 200])
+def test_same_seed_does_the_same_in_pieces_of_any_size(piece: int) -> None:
+    spec = ImpairmentSpec(loss=0.1, duplicate=0.1, reorder=0.1, corrupt=0.1, seed=4)
+    whole, left_whole = run(spec, 200, 200)
+    pieces, left = run(spec, 200, piece)
+    assert (left, pieces.truth) == (left_whole, whole.truth)
+
+
 def test_no_impairment_changes_nothing() -> None:
     impairment, left = run(ImpairmentSpec(), 100, 7)
     assert left == list(range(100))
