@@ -1,13 +1,23 @@
 """The nouns: frozen values that every other package speaks in. No I/O, no clock, no arithmetic beyond their own.
 
 `endpoint` where packets go, `interface` what they go through, `datagrams` a batch as read, `packets` the records on
-disk, `stream` what a number stands for, `manifest` what a run was, `summary` what an analysis found.
+disk, `stream` what a number stands for, `manifest` what a run was, `summary` what an analysis found, `membership` who
+was asked for groups and who answered.
 """
 
 from harness.model.datagrams import DATAGRAM_DTYPE, FLOW_BYTES, Datagrams, address_bytes, address_text
 from harness.model.endpoint import Endpoint, IPAddress, Membership, parse_address, parse_endpoint
 from harness.model.interface import AddressScope, Interface, InterfaceAddress
 from harness.model.manifest import Clocks, Counters, End, Manifest, ReceiverInfo, SenderInfo
+from harness.model.membership import (
+    Member,
+    MemberInterval,
+    MembershipLink,
+    MembershipTimeline,
+    Querier,
+    QuerierChange,
+    QueryGap,
+)
 from harness.model.packets import PACKET_DTYPE, SENT_DTYPE, UNDEFINED_NS, UNNUMBERED, PacketArray, PacketFlag
 from harness.model.stream import StreamInfo
 from harness.model.summary import (
@@ -50,10 +60,17 @@ __all__ = [
     "Limit",
     "Manifest",
     "Mark",
+    "Member",
+    "MemberInterval",
     "Membership",
+    "MembershipLink",
+    "MembershipTimeline",
     "PacketArray",
     "PacketFlag",
     "Parameters",
+    "Querier",
+    "QuerierChange",
+    "QueryGap",
     "ReceiverInfo",
     "Reordering",
     "Schedule",

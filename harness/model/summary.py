@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.model.membership import MembershipTimeline
+
 SUMMARY_VERSION = 1
 
 WindowClass = Literal[
@@ -244,12 +246,17 @@ class SenderSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One limit beside the figure measured against it; `is_passed` None when the figure is undefined."""
+    """One limit beside the figure measured against it; `is_passed` None when the figure is undefined.
+
+    `stream` is the label of the stream that the figure is of, the worst of several; "" for the whole and for the only
+    one.
+    """
 
     name: str
     limit: str
     measured: str
     is_passed: bool | None
+    stream: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -284,6 +291,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
       path: what was analyzed, as the user named it.
       rejected: datagrams that were no packet of the protocol, by reason {"too short": 3}.
       socket_drops: datagrams that the receivers' own socket buffers dropped; None when the platform cannot say.
+      membership: queries, reports and leaves of a capture; None where none were looked for or none came.
       notes: caveats on the whole ("torn tail: 3 records dropped").
     """
 
@@ -299,3 +307,4 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     limits: list[Limit] = []
     verdicts: list[Verdict] = []
     notes: list[str] = []
+    membership: MembershipTimeline | None = None
