@@ -19,7 +19,6 @@ from harness.analyzer.summarise import summarise
 from harness.errors import AnalysisError
 from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary
 
-_LEAST_STEP = 64
 _MOST_HEADS = 8
 """Horizons of rows kept at most, where most of them are copies or damaged."""
 
@@ -81,7 +80,7 @@ class StreamFold:
                 self._core.begin_body()
                 self._is_head_open = False
                 break
-            head = packets[: max(missing, _LEAST_STEP)].copy()
+            head = packets[: max(missing, self.parameters.horizon // 8, 1)].copy()
             self._head.append(head)
             self._core.feed(head)
             packets = packets[len(head) :]

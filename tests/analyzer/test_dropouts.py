@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.analyzer import SentLog, StreamFold
+from harness.analyzer import Fold, SentLog, StreamFold
 from harness.analyzer.dropouts import period_of
 from harness.analyzer.timeline import KnotTimeline, PeriodicTimeline
 from harness.model import (
@@ -215,6 +215,28 @@ def test_a_late_packet_is_lost_and_too_late_and_its_clock_offset_is_removed_firs
     assert (found.received, found.lost, found.too_late, found.attribution.late) == (99, 1, 1, 1)
     assert found.delay.maximum_ns == DELAY
     assert [mark.seq for mark in found.marks if mark.kind == "too_late"] == [50]
+
+
+def test_what_came_too_late_behind_the_last_stamp_is_still_due() -> None:
+    rows = packets(range(6))
+    rows["rx_ns"][1:] += 90 * MS
+    fold = StreamFold(StreamInfo(number=0, first_due_ns=T0, interval_ns=0), Parameters(tmax_ns=50 * MS))
+    fold.update(rows)
+    found = fold.summary()
+    assert (found.expected, found.received, found.lost) == (6, 1, 5)
+    assert (sum(found.series.due), sum(found.series.lost)) == (6, 5)
+
+
+def test_a_restarted_sender_is_a_new_stream_and_no_negative_loss() -> None:
+    fold = Fold()
+    for number, epoch in enumerate((11, 12)):
+        fold.add_stream(StreamInfo(number=number, epoch=epoch, first_due_ns=T0, interval_ns=MS, sent=500))
+    rows = np.concatenate((packets(range(300)), packets(range(10, 500))))
+    rows["stream"] = np.repeat([0, 1], [300, 490])
+    fold.update(rows)
+    old, new = fold.summaries()
+    assert (old.epoch, old.lost, edges(old.windows)) == (11, 200, [("stopped", 300, 500)])
+    assert (new.epoch, new.lost, new.duplicates, edges(new.windows)) == (12, 10, 0, [("late_start", 0, 10)])
 
 
 def test_a_negative_delay_is_a_matter_of_clocks_and_no_loss() -> None:

@@ -28,7 +28,7 @@ INTERVAL = 1_000_000
 
 
 def random_rows(seed: int, bits: int, *, ticks: bool = False) -> PacketArray:
-    """Return a stream with loss, drop-outs, late packets, copies and damage, all within half the horizon."""
+    """Return a stream with loss, drop-outs, late packets, copies and damage, all within the horizon."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(0, 300))
     number = np.arange(n) + int(rng.integers(0, 2**bits if bits < 63 else 2**40))
@@ -37,9 +37,9 @@ def random_rows(seed: int, bits: int, *, ticks: bool = False) -> PacketArray:
         keep[start : start + int(rng.integers(2, 30))] = False
     index = np.flatnonzero(keep)
     is_late = rng.random(len(index)) < rng.choice([0, 0.1])
-    place = np.arange(len(index)) + np.where(is_late, rng.integers(1, HORIZON // 2, len(index)) + 0.5, 0)
+    place = np.arange(len(index)) + np.where(is_late, rng.integers(1, HORIZON - 3, len(index)) + 0.5, 0)
     copies = np.flatnonzero(rng.random(len(index)) < rng.choice([0, 0.1]))
-    place = np.append(place, place[copies] + rng.integers(0, HORIZON // 2, len(copies)) + 0.25)
+    place = np.append(place, place[copies] + rng.integers(0, 3, len(copies)) + 0.25)
     index = np.append(index, index[copies])[np.argsort(place, kind="stable")]
     rows = np.zeros(len(index), PACKET_DTYPE)
     rows["seq"] = number[index] % 2**bits if bits < 63 else number[index]
