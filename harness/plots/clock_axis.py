@@ -23,6 +23,8 @@ _WALL_STEPS = [
     *(hours * 3600 * NS_PER_S for hours in (2, 3, 6, 12, 24, 48, 7 * 24, 14 * 24, 28 * 24, 91 * 24, 365 * 24)),
 ]
 _UNITS = (("ns", 1), ("µs", 10**3), ("ms", 10**6), ("s", NS_PER_S), ("min", 60 * NS_PER_S), ("h", 3600 * NS_PER_S))
+QUIET = {"start", "end", "stream", "end_of_stream"}
+"""Kinds of events that every run has, and that the strips show anyway."""
 _NOT_A_SPAN = 3650 * _DAY
 """A time stamp ten years from the others is a damaged one."""
 
@@ -77,7 +79,7 @@ def _moments(stream: StreamSummary) -> Iterator[int]:
 def frame_of(summary: Summary, zone: tzinfo = UTC) -> Frame | None:
     """Return the frame that holds all streams, and events at most a quarter of that outside; None without a moment."""
     moments = sorted(ns for stream in summary.streams for ns in _moments(stream))
-    events = sorted(event.t_ns for event in summary.events)
+    events = sorted(event.t_ns for event in summary.events if event.kind not in QUIET)
     anchor = moments[len(moments) // 2] if moments else events[len(events) // 2] if events else None
     if anchor is None:
         return None

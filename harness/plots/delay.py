@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from harness.model import Distribution, StreamSummary, Summary
@@ -28,6 +28,8 @@ _CAVEAT = (
 _PERCENTILES = (("50", "-", "median"), ("99", "--", "p99"), ("99.9", ":", "p99.9"))
 _BINS = 120
 """Bins of a density at most, so that each is some pixels wide."""
+_SQUEEZED = 0.12
+"""A histogram whose middle nine tenths take less than this of its width gets a logarithmic density."""
 _TAIL = 0.0005
 """Share of the packets at either end that may lie outside the picture; what does is said beside it."""
 
@@ -103,10 +105,12 @@ def _title(streams: list[StreamSummary]) -> str:
     first = measured[0] if measured else streams[0]
     name, what = ("One-way delay", first.delay) if measured else ("IPDV", first.ipdv)
     of = " of the worst stream" if len(streams) > 1 else ""
-    return (
-        f"{name}{of}: median {wording.duration(what.percentiles_ns.get('50'))},"
-        f" p99.9 {wording.duration(what.percentiles_ns.get('99.9'))}, most {wording.duration(what.maximum_ns)}"
-    )
+    figures = [
+        f"{word} {wording.duration(what.percentiles_ns[key])}"
+        for key, _, word in _PERCENTILES
+        if key != "99" and key in what.percentiles_ns
+    ]
+    return f"{name}{of}: {', '.join([*figures, f'most {wording.duration(what.maximum_ns)}'])}"
 
 
 def _view(values: Distribution, edges: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
@@ -124,6 +128,13 @@ def _view(values: Distribution, edges: NDArray[np.float64], counts: NDArray[np.f
     return low - margin, high + margin
 
 
+def _core(edges: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """Return the width in ns that holds the middle nine tenths of the packets."""
+    share = np.cumsum(counts) / counts.sum()
+    first, last = (int(np.searchsorted(share, part)) for part in (0.05, 0.95))
+    return float(edges[last + 1] - edges[first])
+
+
 def _merged(
     edges: NDArray[np.float64], counts: NDArray[np.float64], least: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -139,10 +150,10 @@ def _merged(
 
 def _density(axes: Axes, values: Distribution, name: str, colour: str) -> None:
     """Draw one histogram as a density, so that bins of different widths compare."""
-    axes.annotate(
-        f"{name}, {wording.plural(values.n, 'packet')}", (0, 1), (0, 3), xycoords="axes fraction",
-        textcoords="offset points", va="bottom",
-    )  # fmt: skip
+    lost = [word for key, _, word in _PERCENTILES if values.percentiles_ns and key not in values.percentiles_ns]
+    caption = f"{name}, {wording.plural(values.n, 'packet')}"
+    caption += f"; {' and '.join(lost)} not defined: too many lost" if lost else ""
+    axes.annotate(caption, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", va="bottom")
     axes.set_yticks([])
     edges, counts = np.array(values.edges_ns, dtype=np.float64), np.array(values.counts, dtype=np.float64)
     if not values.n or not counts.sum() or len(edges) != len(counts) + 1:
@@ -157,11 +168,19 @@ def _density(axes: Axes, values: Distribution, name: str, colour: str) -> None:
     axes.stairs(density, x, fill=True, color=colour, alpha=0.85, linewidth=0)
     axes.stairs(density, x, color=colour, linewidth=0.8)
     axes.set_xlim(scale(low), scale(high))
-    axes.set_ylim(0, float(density.max()) * 1.1)
-    axes.yaxis.set_major_locator(MaxNLocator(3))
+    is_squeezed = _core(edges, counts) < _SQUEEZED * (high - low)
+    if is_squeezed:
+        axes.set_yscale("log")
+        axes.set_ylim(float(density[density > 0].min()) / 2, float(density.max()) * 3)
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda _value, _position: ""))
+    else:
+        axes.set_ylim(0, float(density.max()) * 1.1)
+        axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel(scale.title(name))
-    axes.set_ylabel(f"% of packets\nper {scale.unit}")
+    axes.set_ylabel(f"% of packets\nper {scale.unit}" + (", log" if is_squeezed else ""))
     axes.grid(True, axis="x")
     axes.set_axisbelow(True)
     _percentile_lines(axes, values, scale)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from harness.model import Event
 from harness.plots import style
-from harness.plots.clock_axis import Frame
+from harness.plots.clock_axis import QUIET, Frame
 from harness.plots.wording import duration, plain, plural
 
 _LEVELS = 4
@@ -26,8 +26,6 @@ _LOOKS = {
     "note": (style.FAINT, "--"),
 }
 _ORDER = ["boot", "link", "reopen", "clock_step", "join", "leave", "note", "errno", "overflow"]
-_QUIET = {"start", "end", "stream", "end_of_stream"}
-"""Kinds that every run has, and that the strips show anyway."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Lane:
 
 def lane_of(events: Sequence[Event], frame: Frame) -> Lane:
     """Choose what to draw: events of one kind within a hundredth of the axis share a line."""
-    wanted = [event for event in events if event.kind not in _QUIET]
+    wanted = [event for event in events if event.kind not in QUIET]
     inside = [event for event in wanted if frame.holds(event.t_ns)]
     groups: dict[tuple[str, int], list[Event]] = {}
     cell = max(1, (frame.end_ns - frame.start_ns) // 100)
@@ -81,10 +79,10 @@ def lane_of(events: Sequence[Event], frame: Frame) -> Lane:
 
 def _place(group: list[Event], frame: Frame, taken: list[list[tuple[float, float]]]) -> Label:
     event = group[0]
-    times = f" ({len(group)} times)" if len(group) > 1 else ""
-    receiver = f" {event.receiver}" if event.receiver else ""
-    detail = f": {event.text}" if event.text else ""
-    text = plain(f"{event.kind}{times}{receiver}{detail}", 44)
+    named = event.text if event.text.startswith(event.kind) else f"{event.kind}: {event.text}".removesuffix(": ")
+    receiver = f" at {event.receiver}" if event.receiver else ""
+    others = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    text = plain(f"{named}{receiver}", 56 - len(others)) + others
     x = frame.at(event.t_ns)
     per_char = _CHAR_IN * frame.span_s / style.PLOT_IN
     width = (len(text) + 2) * per_char

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,7 +16,7 @@ from harness.model import StreamSummary, Summary
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
 from harness.plots.panels import choose, shade, thousands
-from harness.plots.strips import bin_edges
+from harness.plots.strips import bin_edges, padded
 
 MOST_STREAMS = 4
 _MARKS = {
@@ -75,13 +75,9 @@ def _finding(stream: StreamSummary) -> str:
 
 def _panel(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[str, Artist]) -> None:
     series = stream.series
-    spans = [
-        (k, low, high)
-        for k, (low, high) in enumerate(zip(series.first_seq, series.last_seq, strict=False))
-        if low is not None and high is not None
-    ]
     gaps = [window for window in stream.windows if window.first_seq is not None and window.last_seq is not None]
-    numbers = [low for _, low, _ in spans] + [window.first_seq for window in gaps if window.first_seq is not None]
+    numbers = [low for low in series.first_seq if low is not None]
+    numbers += [window.first_seq for window in gaps if window.first_seq is not None]
     if not numbers:
         text = "no packet numbers" if stream.received else "nothing received"
         axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", bbox=style.CLEAR)
@@ -90,7 +86,7 @@ def _panel(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[str, A
         return
     base = min(numbers) if max(numbers) > _EXACT else 0
     shade(axes, stream.windows, frame, handles)
-    _band(axes, stream, frame, spans, base, handles)
+    _band(axes, stream, frame, base, handles)
     missing = [
         [(frame.at(gap.start_ns), gap.first_seq - base), (frame.at(gap.end_ns), gap.last_seq + 1 - base)]
         for gap in gaps
@@ -116,19 +112,16 @@ def _panel(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[str, A
     axes.set_ylabel(f"packet number\nminus {base:,}" if base else "packet number")
 
 
-def _band(
-    axes: Axes,
-    stream: StreamSummary,
-    frame: Frame,
-    spans: list[tuple[int, int, int]],
-    base: int,
-    handles: dict[str, Artist],
-) -> None:
-    """Draw each bin that heard something as a box from its lowest to its highest number."""
+def _band(axes: Axes, stream: StreamSummary, frame: Frame, base: int, handles: dict[str, Artist]) -> None:
+    """Draw the range of numbers of each bin that heard something; a bin that heard nothing leaves a gap."""
+    series = stream.series
     edges = bin_edges(stream, frame.start_ns)
-    boxes = [
-        [(edges[k], low - base), (edges[k], high - base), (edges[k + 1], high - base), (edges[k + 1], low - base)]
-        for k, low, high in spans
-    ]
-    axes.add_collection(PolyCollection(boxes, facecolors=style.BLUE, edgecolors=style.BLUE, linewidths=1.2, zorder=3))
-    handles.setdefault("received, lowest to highest number of a bin", Line2D([], [], color=style.BLUE, linewidth=3))
+    low, high = (
+        padded([None if number is None else number - base for number in numbers], len(edges) - 1)
+        for numbers in (series.first_seq, series.last_seq)
+    )
+    if len(edges) > 1:
+        axes.stairs(high, edges, baseline=low, fill=True, color=style.BLUE, linewidth=0, zorder=3)
+        for bound in (low, high):
+            axes.stairs(bound, edges, baseline=None, color=style.BLUE, linewidth=1.2, zorder=3)
+    handles.setdefault("received (range of each bin)", Line2D([], [], color=style.BLUE, linewidth=3))

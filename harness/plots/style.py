@@ -148,10 +148,20 @@ def page(
     return made
 
 
-def heading(axes: Axes, label: str, finding: str, *, width_chars: int = 134) -> None:
-    """Write a panel's heading: what it shows on the left, what was found on the right, cut so that both fit."""
-    right = plain(finding, width_chars * 2 // 3)
-    left = plain(label, max(24, width_chars - len(right) - 3))
+_REGULAR_EM, _BOLD_EM = 0.51, 0.6
+"""Width of an average character of a label, in parts of the font's size."""
+
+
+def fit(label: str, finding: str, size_pt: float = 9.0) -> tuple[str, str]:
+    """Return a bold label and a finding, cut so that both stand on one line of a panel's width."""
+    room = (PLOT_IN - 0.2) * 72 / size_pt
+    right = plain(finding, int(room * 0.7 / _REGULAR_EM))
+    return plain(label, max(20, int((room - len(right) * _REGULAR_EM) / _BOLD_EM))), right
+
+
+def heading(axes: Axes, label: str, finding: str) -> None:
+    """Write a panel's heading: what it shows on the left, what was found on the right."""
+    left, right = fit(label, finding)
     place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
     axes.annotate(left, (0, 1), (0, 4), fontweight="bold", ha="left", **place)
     axes.annotate(right, (1, 1), (0, 4), ha="right", **place)

@@ -106,9 +106,7 @@ class _StripPainter:
         finding = wording.stream_finding(stream)
         if worst is not None and not is_roomy:
             finding += f", at {wording.clock(worst.start_ns, self.frame.zone)}"
-        room = int(style.PLOT_IN / (_CHAR_IN * size / 8))
-        finding = wording.plain(finding, room * 2 // 3)
-        label = wording.plain(stream.label, max(20, room - len(finding) - 3))
+        label, finding = style.fit(stream.label, finding, size)
         y = top + (0.17 if is_roomy else 0.12)
         self.axes.text(0, y, label, fontsize=size, fontweight="bold", va="baseline", **_CLEAR)
         self.axes.text(self.frame.span_s, y, finding, fontsize=size, va="baseline", ha="right", **_CLEAR)

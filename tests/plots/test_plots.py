@@ -154,7 +154,7 @@ def test_crowded_windows_get_markers_instead_of_labels() -> None:
 
 def test_events_are_named_on_the_axis_and_those_outside_are_told() -> None:
     found = texts(timeline_figure(samples.blackout()))
-    assert "join (2 times) rx-a: (*, 239.1.2.3) on eth0" in found
+    assert "join: (*, 239.1.2.3) on eth0 at rx-a and 1 more" in found
     assert "link: eth0 down" in found
     assert "Events: boot 1 h 0 min before the start" in found
 
