@@ -21,10 +21,11 @@ PLOTS = "plots"
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What was found, of what, and where the report lies; None for a file whose report nobody asked for."""
+    """What was found, of what, by which limits, and where the report lies; None for a file whose report nobody asked."""
 
     path: Path
     summary: Summary
+    expect: Expect
     report: Path | None
 
 
@@ -37,9 +38,11 @@ def conclude(
       RecordError: the recording cannot be read.
       StorageError: a result cannot be written.
     """
-    summary = analyze_recording(path, parameters, sender_run=sender_run, expect=expect)
+    reader = open_run(path)
+    expect = expect if expect is not None else msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
+    summary = analyze_recording(reader, parameters, sender_run=sender_run, expect=expect)
     write_summary(path, summary)
-    return Conclusion(path, summary, report_again(path)[0])
+    return Conclusion(path, summary, expect, report_again(path)[0])
 
 
 def conclude_file(
@@ -54,11 +57,12 @@ def conclude_file(
     summary = analyze_file(path, parameters, options)
     summary = msgspec.structs.replace(summary, limits=hold(summary, expect))
     if output is None:
-        return Conclusion(path, summary, None)
+        return Conclusion(path, summary, expect, None)
     make_directory(output)
     write_summary(output, summary)
     plots = plot_summary(summary, output / PLOTS)
-    return Conclusion(path, summary, write_report(output, summary, manifest=None, environment=None, plots=plots)[0])
+    report = write_report(output, summary, manifest=None, environment=None, plots=plots)[0]
+    return Conclusion(path, summary, expect, report)
 
 
 def report_again(path: Path) -> list[Path]:

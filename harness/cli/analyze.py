@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cli.options import (
     add_json,
+    add_junit,
     add_limits,
     add_stream_options,
     add_thresholds,
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_stream_options(parser)
     add_limits(parser)
     add_thresholds(parser)
+    add_junit(parser)
     add_json(parser)
 
 

@@ -77,15 +77,50 @@ def add_interface(parser: argparse.ArgumentParser) -> None:
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """Add the limits that decide the exit code; the same names as in a scenario's [expect]."""
-    limits = parser.add_argument_group("limits", "exit code 1 when one is exceeded")
-    limits.add_argument(
-        "--max-loss", metavar="RATIO", type=checked(parse_ratio), help="loss ratio of each stream, 0.1%%"
+    limits = parser.add_argument_group(
+        "limits", "exit code 1 when a stream exceeds one; what is given here overrides the profile"
     )
     limits.add_argument(
-        "--max-dropout", metavar="TIME", type=checked(parse_duration), help="longest drop-out window, 200ms"
+        "--profile",
+        metavar="NAME",
+        help="a set of limits: aes67, default, iptv, lighting, st2110, or a TOML file of your own with"
+        ' extends = "aes67" and the keys that differ',
     )
-    limits.add_argument("--max-reordered", metavar="RATIO", type=checked(parse_ratio), help="reordered ratio, 1%%")
-    limits.add_argument("--max-duplicates", metavar="N", type=whole_number(0, 2**62), help="duplicates of each stream")
+    for name, what, example in (
+        ("loss", "loss ratio", "0.1%%"),
+        ("reordered", "reordered ratio", "1%%"),
+        ("duplicate-ratio", "duplicates per packet received", "0.1%%"),
+    ):
+        limits.add_argument(f"--max-{name}", metavar="RATIO", type=checked(parse_ratio), help=f"{what}, {example}")
+    for name, what, example in (
+        ("dropout", "longest drop-out window", "200ms"),
+        ("gap", "longest time between two arrivals", "2500ms"),
+        ("ipdv", "99.9th percentile of IPDV", "3ms"),
+        ("pdv", "99.9th percentile of delay minus its minimum", "20ms"),
+        ("jitter", "interarrival jitter (RFC 3550)", "1ms"),
+    ):
+        limits.add_argument(f"--max-{name}", metavar="TIME", type=checked(parse_duration), help=f"{what}, {example}")
+    for name, what in (
+        ("windows", "drop-out windows"),
+        ("burst", "packets of the longest loss period"),
+        ("loss-events", "loss periods in an hour; a shorter recording counts as one"),
+        ("duplicates", "duplicates"),
+        ("corrupt", "corrupt packets"),
+        ("too-late", "packets later than Tmax"),
+        ("misdelivered", "copies that came where nobody asked"),
+        ("own-drops", "datagrams that this host's socket buffers dropped, all streams together"),
+    ):
+        limits.add_argument(f"--max-{name}", metavar="N", type=whole_number(0, 2**62), help=what)
+    limits.add_argument("--min-received", metavar="N", type=whole_number(0, 2**62), help="packets received at least")
+
+
+def add_junit(parser: argparse.ArgumentParser) -> None:
+    """Add --junit: the limits for a build server."""
+    parser.add_argument(
+        "--junit",
+        metavar="FILE",
+        help="write the limits as JUnit XML: a test case for each limit and stream, skipped where undefined",
+    )
 
 
 def add_thresholds(parser: argparse.ArgumentParser) -> None:
@@ -159,12 +194,13 @@ def parameters_of(args: argparse.Namespace) -> Parameters:
 
 
 def limits_of(args: argparse.Namespace) -> Expect:
-    """Return the limits that were asked for."""
+    """Return the limits that were asked for, a profile's numbers among them.
+
+    Raises:
+      UsageError: no such profile, or one that cannot be read.
+    """
+    from harness.limits import with_profile
     from harness.model.scenario import Expect
 
-    return Expect(
-        max_loss=args.max_loss,
-        max_dropout=args.max_dropout,
-        max_reordered=args.max_reordered,
-        max_duplicates=args.max_duplicates,
-    )
+    asked = {name: getattr(args, name, None) for name in Expect.__struct_fields__}
+    return with_profile(Expect(**asked))

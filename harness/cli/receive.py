@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cli.options import (
     add_interface,
     add_json,
+    add_junit,
     add_limits,
     add_output,
     add_thresholds,
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     add_thresholds(parser)
     add_output(parser)
+    add_junit(parser)
     add_json(parser)
 
 

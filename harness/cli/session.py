@@ -64,7 +64,9 @@ def perform_and_conclude(
 
 
 def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
-    """Print what was found; return 1 when a limit failed."""
+    """Print what was found, write --junit; return 1 when a limit failed."""
+    if getattr(args, "junit", None):
+        _write_junit(conclusion, args)
     if args.json:
         print_json(conclusion.summary)
     else:
@@ -74,6 +76,16 @@ def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
         if conclusion.report is not None:
             print(f"report: {conclusion.report}")
     return 0 if is_passed(conclusion.summary) else 1
+
+
+def _write_junit(conclusion: Conclusion, args: argparse.Namespace) -> None:
+    from harness.limits import write_junit
+
+    if not conclusion.summary.limits:
+        print("harness: no limit was asked for: --junit is an empty suite; add --profile default", file=sys.stderr)
+    profile = getattr(args, "profile", None) or ""
+    path = str(conclusion.path)
+    write_junit(Path(args.junit), conclusion.summary, conclusion.expect, path=path, profile=profile)
 
 
 def is_passed(summary: Summary) -> bool:

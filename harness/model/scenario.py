@@ -83,12 +83,29 @@ class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Expect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits that decide the exit code; None = not checked. Each holds for every stream."""
+    """Limits that decide the exit code; None = not checked. Each holds for every stream, what `harness.limits` says.
 
+    `profile` names a set of limits that come with the program, or a TOML file of one's own; what stands beside it
+    overrides it.
+    """
+
+    profile: str | None = None
     max_loss: str | None = None
     max_dropout: str | None = None
+    max_windows: int | None = None
+    max_burst: int | None = None
+    max_loss_events: int | None = None
+    max_gap: str | None = None
     max_reordered: str | None = None
     max_duplicates: int | None = None
+    max_duplicate_ratio: str | None = None
+    max_ipdv: str | None = None
+    max_pdv: str | None = None
+    max_jitter: str | None = None
+    max_corrupt: int | None = None
+    max_too_late: int | None = None
+    max_misdelivered: int | None = None
+    max_own_drops: int | None = None
     min_received: int | None = None
     windows: int | None = None
     streams: int | None = None

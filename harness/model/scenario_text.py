@@ -111,7 +111,9 @@ def check_scenario(scenario: Scenario, where: str) -> None:
                 f"{where}: event {place}: no receiver {event.receiver!r}{nearest(event.receiver, names)}"
             )
     expect = scenario.expect
-    check("expect", expect, max_loss=parse_ratio, max_dropout=parse_duration, max_reordered=parse_ratio)
+    check("expect", expect, max_loss=parse_ratio, max_reordered=parse_ratio, max_duplicate_ratio=parse_ratio)
+    check("expect", expect, max_dropout=parse_duration, max_gap=parse_duration, max_ipdv=parse_duration)
+    check("expect", expect, max_pdv=parse_duration, max_jitter=parse_duration)
     hosts = [host.name for host in scenario.host]
     named = [stream.host for stream in scenario.stream] + [receiver.host for receiver in scenario.receiver]
     for host in named:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import InterfaceError, UsageError
+from harness.limits import with_profile
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream
 from harness.net import check_usable, find_interface
@@ -106,6 +107,8 @@ def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
       UsageError: a value that cannot mean anything here.
       InterfaceError: no such interface, or one that cannot do multicast.
     """
+    # Numbers instead of a profile's name: the manifest then tells by which limits the run was judged, for good.
+    scenario = msgspec.structs.replace(scenario, expect=with_profile(scenario.expect, folder))
     chance = random.Random(scenario.seed)
     streams = tuple(_stream(place, stream, chance, folder) for place, stream in enumerate(scenario.stream))
     identities = [(stream.stream_id, str(stream.group)) for stream in streams]
