@@ -10,8 +10,9 @@ from harness.units import NS_PER_S
 Int64Array = NDArray[np.int64]
 
 _DECAY = 15 / 16
-_MEMORY = 12_000
-"""(15/16)**12000 is below the smallest float: what lies farther back weighs nothing."""
+_MEMORY = 4_096
+"""(15/16)**4096 is 10**-115: what lies farther back weighs nothing."""
+_WEIGHTS = _DECAY ** np.arange(_MEMORY - 1, -1, -1, dtype=np.float64)
 
 
 class Jitter:
@@ -50,19 +51,19 @@ class Jitter:
             rx_ns, tx = rx_ns[1:], tx[1:]
             if not len(rx_ns):
                 return
-        received = np.diff(rx_ns, prepend=self._last[0])
-        sent = np.diff(tx, prepend=self._last[1])
+        before, count = self._last, len(rx_ns)
         self._last = int(rx_ns[-1]), int(tx[-1])
-        count = len(received)
-        received, sent = received[-_MEMORY:], sent[-_MEMORY:]
+        if count > _MEMORY:
+            before = int(rx_ns[-_MEMORY - 1]), int(tx[-_MEMORY - 1])
+            rx_ns, tx = rx_ns[-_MEMORY:], tx[-_MEMORY:]
+        received, sent = np.diff(rx_ns, prepend=before[0]), np.diff(tx, prepend=before[1])
         if self._half is not None:
             sent = ((sent + self._half) & (2 * self._half - 1)) - self._half
         if self._clock_rate is None:
             size = np.abs(received - sent).astype(np.float64)
         else:
             size = np.abs(received - sent * (NS_PER_S / self._clock_rate))
-        weights = _DECAY ** np.arange(len(size) - 1, -1, -1, dtype=np.float64)
-        self.value = self.value * _DECAY**count + float(weights @ size) / 16
+        self.value = self.value * _DECAY**count + float(_WEIGHTS[_MEMORY - len(size) :] @ size) / 16
         self.n += count
 
     def append(self, later: Jitter) -> None:
