@@ -166,6 +166,8 @@ class Receiving:
             while n_errors < MAX_SOCKET_ERRORS:
                 try:
                     datagrams = await socket.receive()
+                except trio.ClosedResourceError:
+                    return  # reopened while this task was on its way here
                 except OSError as exc:
                     n_errors += 1
                     if n_errors == 1:
