@@ -25,13 +25,17 @@ def missing_capability() -> str:
     return "" if shutil.which("ip") else "the ip command (iproute2)"
 
 
-def require_lab() -> None:
-    """Skip the test with the name of what is missing, or fail where the lab is required."""
-    missing = missing_capability()
+def require(missing: str) -> None:
+    """Skip the test with the name of what is missing, or fail where the lab is required; "" goes on."""
     if missing and "lab" in os.environ.get("HARNESS_REQUIRE", ""):
         pytest.fail(f"the lab is required here, and lacks {missing}")
     if missing:
         pytest.skip(f"needs {missing}")
+
+
+def require_lab() -> None:
+    """Skip or fail without namespaces."""
+    require(missing_capability())
 
 
 class Namespace:
