@@ -7,12 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from harness import plots as figures  # loads matplotlib when something is drawn
 from harness.analysis import StreamOptions, analyze_file, analyze_recording
 from harness.errors import RecordError, StorageError
 from harness.limits import hold
 from harness.model import Parameters, Summary
 from harness.model.scenario import Expect
-from harness.plots import plot_summary
 from harness.report import write_report
 from harness.store import open_run, write_summary
 
@@ -21,7 +21,7 @@ PLOTS = "plots"
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What was found, of what, by which limits, and where the report lies; None for a file whose report nobody asked."""
+    """What was found, of what, by which limits, and where the report lies: None where nobody asked for it."""
 
     path: Path
     summary: Summary
@@ -60,7 +60,7 @@ def conclude_file(
         return Conclusion(path, summary, expect, None)
     make_directory(output)
     write_summary(output, summary)
-    plots = plot_summary(summary, output / PLOTS)
+    plots = figures.plot_summary(summary, output / PLOTS)
     report = write_report(output, summary, manifest=None, environment=None, plots=plots)[0]
     return Conclusion(path, summary, expect, report)
 
@@ -76,7 +76,7 @@ def report_again(path: Path) -> list[Path]:
     summary = reader.summary()
     if summary is None:
         raise RecordError(f"{path} has no summary.json yet; run harness analyze {path} first")
-    plots = plot_summary(summary, path / PLOTS)
+    plots = figures.plot_summary(summary, path / PLOTS)
     return write_report(path, summary, manifest=reader.manifest, environment=reader.environment, plots=plots)
 
 

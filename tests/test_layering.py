@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "store": {"model", "protocols"},
     "evidence": {"model", "protocols"},
     "diagnosis": {"model"},
+    "limits": {"model"},
     "net": {"model", "traffic", "protocols"},
     "hosts": {"model", "net", "evidence", "store", "protocols"},
     "lab": {"model", "net", "evidence", "store", "protocols"},

@@ -64,9 +64,7 @@ def perform_and_conclude(
 
 
 def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
-    """Print what was found, write --junit; return 1 when a limit failed."""
-    if getattr(args, "junit", None):
-        _write_junit(conclusion, args)
+    """Print what was found, then write --junit; return 1 when a limit failed."""
     if args.json:
         print_json(conclusion.summary)
     else:
@@ -75,6 +73,8 @@ def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
         print(format_table(conclusion.summary))
         if conclusion.report is not None:
             print(f"report: {conclusion.report}")
+    if getattr(args, "junit", None):
+        _write_junit(conclusion, args)
     return 0 if is_passed(conclusion.summary) else 1
 
 

@@ -248,8 +248,7 @@ class SenderSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Limit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One limit beside the figure measured against it; `is_passed` None when the figure is undefined.
 
-    `stream` is the label of the stream that the figure is of, the worst of several; "" for the whole and for the only
-    one.
+    `stream` is the label of the stream that the figure is of, the worst of several; "" for a limit on the whole.
     """
 
     name: str

@@ -238,10 +238,15 @@ def senders_table(summary: Summary, most: int = 50) -> Table:
 
 
 def limits_table(summary: Summary) -> Table:
-    """Return every limit beside the figure measured against it."""
+    """Return every limit beside the figure measured against it, of several streams the worst one's."""
     words = {True: "passed", False: "FAILED", None: "cannot be judged"}
-    columns = ("limit", "at most or as asked", "measured", "outcome")
-    rows = [(limit.name, limit.limit, limit.measured, words[limit.is_passed]) for limit in summary.limits]
+    columns: tuple[str, ...] = ("limit", "at most or as asked", "measured", "outcome")
+    rows: list[tuple[str, ...]] = [
+        (limit.name, limit.limit, limit.measured, words[limit.is_passed]) for limit in summary.limits
+    ]
+    if len(summary.streams) > 1:
+        columns = (*columns, "worst stream")
+        rows = [(*row, limit.stream or "all") for row, limit in zip(rows, summary.limits, strict=True)]
     return Table("Limits", columns, rows, frozenset(columns))
 
 
