@@ -235,12 +235,16 @@ class Wire:
             side.ip("route", "add", "224.0.0.0/4", "dev", name)
         for side, name in ((self.tx, "tx0"), (self.rx, "rx0"), (self.switch, "p0"), (self.switch, "p1")):
             side.wait_until_up(name)
-        wait_for("forwarding ports", lambda: self._ports() == ["forwarding"] * 2)
+        self.wait_forwarding()
         self.nft("add table netdev wire", "add chain netdev wire in { type filter hook ingress device p0 priority 0; }")
 
-    def _ports(self) -> list[str]:
-        links = json.loads(run("bridge", "-n", self.switch.name, "-j", "link"))
-        return [link["state"] for link in links]
+    def wait_forwarding(self) -> None:
+        """Wait until both ports of the switch forward."""
+
+        def states() -> list[str]:
+            return [link["state"] for link in json.loads(run("bridge", "-n", self.switch.name, "-j", "link"))]
+
+        wait_for("forwarding ports", lambda: states() == ["forwarding"] * 2)
 
     def nft(self, *lines: str) -> None:
         """Carry out lines of nft at the switch."""
@@ -258,27 +262,31 @@ class Wire:
         answer = json.loads(run(*self.switch.command(*words)))
         return next(int(item["counter"]["packets"]) for item in answer["nftables"] if "counter" in item)
 
-    def capture(self, side: Namespace, interface: str, *ports: int) -> Capture:
-        """Start to capture the UDP packets of some ports and wait until it is on."""
-        return Capture(self, side, interface, ports)
-
 
 class Capture:
-    """A pcapng file that dumpcap writes; `end` returns it whole."""
+    """A pcapng file that dumpcap writes on an interface: UDP packets of some ports.
 
-    def __init__(self, wire: Wire, side: Namespace, interface: str, ports: Sequence[int]) -> None:
-        self.wire = wire
-        self.path = wire.lab.folder / f"{interface}-{ports[0]}.pcapng"
+    Args:
+      lab: its lab.
+      tx: where the marker of the end is sent from, to 10.77.0.2; it must pass the interface.
+      side: where the interface is.
+      interface: its name.
+      ports: the UDP ports wanted.
+    """
+
+    def __init__(self, lab: Lab, tx: Namespace, side: Namespace, interface: str, *ports: int) -> None:
+        self.tx = tx
+        self.path = lab.folder / f"{interface}-{ports[0]}.pcapng"
         wanted = " or ".join(f"udp port {port}" for port in (*ports, MARKER_PORT))
         words = ["dumpcap", "-q", "-n", "-i", interface, "-f", wanted, "-w", str(self.path)]
-        self.program = wire.lab.start(side, *words)
+        self.program = lab.start(side, *words)
         wait_for("capture", lambda: "File: " in self.program.said())
 
     def end(self) -> Path:
-        """Send a marker through the wire and wait until it is in the file, as all before it then is."""
-        code = "import socket, sys; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
+        """Send the marker and wait until it is in the file, as all before it then is; return the file, whole."""
+        code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
         code += f"s.sendto({MARKER!r}, ('10.77.0.2', {MARKER_PORT}))"
-        run(*self.wire.tx.command(sys.executable, "-S", "-c", code))
+        run(*self.tx.command(sys.executable, "-S", "-c", code))
         wait_for("marker in the capture", lambda: MARKER in self.path.read_bytes())
         self.program.interrupt()
         self.program.wait()
