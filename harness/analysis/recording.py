@@ -13,7 +13,7 @@ from harness.analysis.truth import compare_with_truth
 from harness.analyzer import Fold, SenderFold, SentLog
 from harness.errors import RecordError
 from harness.limits import hold
-from harness.model import SENT_DTYPE, UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
+from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
 from harness.model.scenario import Expect
 from harness.store import RunReader, open_run
 from harness.units import NS_PER_S, format_duration
@@ -50,7 +50,7 @@ def analyze_recording(
         raise RecordError(f"{sender_run} holds no sender's log; name the run of `harness send`")
     manifest, senders = reader.manifest, sender_reader.manifest.senders
     parameters = parameters or Parameters()
-    accounts, logs = _read_logs(sender_reader, senders)
+    accounts = _read_accounts(sender_reader, senders)
     streams = _with_clock_offsets(reader, manifest.streams)
     fold = Fold(parameters, is_first=True)
     for info in [*streams, *silent_streams(manifest, senders)]:
@@ -58,7 +58,7 @@ def analyze_recording(
     for packets in _with_progress(reader, on_progress):
         fold.update(packets)
     by_identity: dict[tuple[int | None, int | None], SentLog] = {
-        (info.stream_id, info.epoch): logs[info.stream] for info in senders
+        (info.stream_id, info.epoch): accounts[info.stream].log() for info in senders
     }
     counters = reader.counters
     observed = _observed(reader)
@@ -91,16 +91,13 @@ def analyze_recording(
     return msgspec.structs.replace(summary, limits=hold(summary, expect))
 
 
-def _read_logs(reader: RunReader, senders: list[SenderInfo]) -> tuple[dict[int, SenderFold], dict[int, SentLog]]:
-    """Return each sender's account of itself, and its log packet by packet."""
+def _read_accounts(reader: RunReader, senders: list[SenderInfo]) -> dict[int, SenderFold]:
+    """Return each sender's account of itself, by its number in the log."""
     accounts = {info.stream: SenderFold(info) for info in senders}
-    parts: dict[int, list[PacketArray]] = {info.stream: [np.empty(0, dtype=SENT_DTYPE)] for info in senders}
     for rows in reader.sent():
         for number in np.unique(rows["stream"]).tolist():
-            mine = rows[rows["stream"] == number]
-            accounts[number].update(mine)
-            parts[number].append(mine)
-    return accounts, {number: SentLog.from_rows(np.concatenate(part)) for number, part in parts.items()}
+            accounts[number].update(rows[rows["stream"] == number])
+    return accounts
 
 
 def _with_progress(reader: RunReader, on_progress: OnProgress | None) -> Iterator[PacketArray]:

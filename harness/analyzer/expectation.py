@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.analyzer.core import Core
 from harness.analyzer.passive import silence_threshold
 from harness.analyzer.runs import RunSet
-from harness.analyzer.sender import SentLog
+from harness.analyzer.sentlog import SentLog
 from harness.analyzer.sequence import LIMIT
 from harness.analyzer.timeline import KnotTimeline, PeriodicTimeline, Timeline, due_before
 from harness.model import Schedule
@@ -66,7 +66,7 @@ def expectation(
       joined_ns: when the receiver had joined, receiver's time line.
     """
     info = core.info
-    log = log if log is not None and len(log.seq) else None
+    log = log if log is not None and log.n else None
     count = max(info.sent or 0, log.scheduled) if log is not None else info.sent
     if (info.first_due_ns is None and log is None) or (core.n_bare and not core.is_numbered):
         return _observed(core, count)
@@ -75,18 +75,21 @@ def expectation(
     timeline: Timeline | None
     if interval and info.first_due_ns is not None:
         timeline = PeriodicTimeline(info.first_due_ns, interval)
-    elif log is not None:
-        is_whole = len(log.seq) == log.scheduled
+    elif log is not None and len(log.seq):
+        is_whole = log.n == log.scheduled
         timeline = KnotTimeline(log.seq, log.due_ns, is_interpolated=not is_whole)
     else:
         timeline = _between_stamps(core.received, origin, info.first_due_ns)
+    first_due_ns = info.first_due_ns
+    if first_due_ns is None and log is not None and len(log.due_ns):
+        first_due_ns = int(log.due_ns[0])
     source: ScheduleSource = "probe" if info.protocol == "probe" else "given"
     if log is not None or not interval:
         source = "log" if log is not None else "interpolated"
     result = Expectation(
         schedule=Schedule(
             source=source,
-            first_due_ns=info.first_due_ns if log is None or info.first_due_ns is not None else int(log.due_ns[0]),
+            first_due_ns=first_due_ns,
             interval_ns=info.interval_ns,
             sent=count,
         ),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.analyzer.attribution import share_drops
-from harness.analyzer.sender import SentLog
+from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.stream_fold import StreamFold, StreamView
 from harness.errors import AnalysisError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.analyzer.core import Core
-from harness.analyzer.sender import SentLog
+from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.summarise import summarise
 from harness.errors import AnalysisError

@@ -11,7 +11,7 @@ from harness.analyzer.dropouts import LossLayers, active_windows, loss_layers
 from harness.analyzer.expectation import Expectation, expectation, resolution_notes
 from harness.analyzer.loss import LossPeriods, losses_within
 from harness.analyzer.passive import edge_windows, silence_threshold, silence_windows
-from harness.analyzer.sender import SentLog
+from harness.analyzer.sentlog import SentLog
 from harness.analyzer.timeseries import series_of
 from harness.model import StreamSummary, Window
 from harness.units import format_duration

@@ -1,5 +1,7 @@
 """Where the missing packets went, and what the sender says of itself."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.analyzer import Fold, SenderFold, SentLog, StreamView, summarise_sender
 from harness.analyzer.attribution import attribute, shares
+from harness.analyzer.sentlog import LogFold
 from harness.errors import AnalysisError
 from harness.model import PACKET_DTYPE, SENT_DTYPE, UNDEFINED_NS, Attribution, PacketFlag, SenderInfo, StreamInfo
 
@@ -145,3 +148,35 @@ def test_a_log_of_several_streams_is_refused() -> None:
     rows["stream"][2] = 1
     with pytest.raises(AnalysisError, match="several"):
         SentLog.from_rows(rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 3)), max_size=60), st.lists(st.integers(1, 59), max_size=5))
+def test_a_log_in_any_chunks_is_the_log_of_the_whole(entries: list[tuple[bool, int]], cuts: list[int]) -> None:
+    rows = log_rows(len(entries))
+    rows["seq"] = np.cumsum([step for _, step in entries], dtype=np.int64) if entries else []
+    rows["tx_ns"][[not is_sent for is_sent, _ in entries]] = UNDEFINED_NS
+    whole = SentLog.from_rows(rows)
+    edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
+    for has_due in (True, False):
+        fold = LogFold(has_due=has_due)
+        for begin, end in pairwise(edges):
+            fold.update(rows[begin:end])
+        log = fold.log()
+        assert (log.n, log.scheduled, log.last_sent) == (whole.n, whole.scheduled, whole.last_sent)
+        assert log.not_sent.tolist() == [int(row["seq"]) for row in rows if row["tx_ns"] == UNDEFINED_NS]
+        assert log.due_ns.tolist() == (rows["due_ns"].tolist() if has_due else [])
+
+
+def test_a_number_sent_in_a_later_chunk_counts_as_sent() -> None:
+    fold, rows = LogFold(has_due=False), log_rows(10)
+    rows["tx_ns"][3:6] = UNDEFINED_NS
+    fold.update(rows)
+    fold.update(log_rows(5))
+    assert (fold.log().not_sent.tolist(), fold.log().n) == ([5], 10)
+
+
+def test_the_log_of_a_periodic_stream_keeps_no_due_times() -> None:
+    fold = SenderFold(SENDER)
+    fold.update(log_rows(1000))
+    assert (fold.log().n, len(fold.log().due_ns)) == (1000, 0)
