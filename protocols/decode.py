@@ -135,7 +135,8 @@ def _reject(protocol: Protocol, fields: Fields) -> tuple[NDArray[np.uint8], NDAr
     mark(fields.kept < fixed, CUT_OFF)
     mark(~protocol.layout.has_constants(fields.rows), WRONG_MAGIC)
     for path, values in protocol.versions.items():
-        mark(~np.isin(fields[path], list(values)), UNKNOWN_VERSION)
+        is_known = fields[path] == next(iter(values)) if len(values) == 1 else np.isin(fields[path], list(values))
+        mark(~is_known, UNKNOWN_VERSION)
     for name, hook in protocol.accept:
         mark(~_ask(protocol, f"accept {name!r}", hook, fields).astype(bool), next(own))
     sound = np.ones(len(fields), bool)

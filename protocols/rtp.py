@@ -17,6 +17,8 @@ from protocols.schema import Protocol
 
 VERSION = 2
 HEADER_SIZE = 12
+_VARIABLE = 0x3F
+"""Bits of the first octet for what makes a header longer or a payload shorter: padding, extension, CSRCs."""
 PORT = 5004
 """Default port of RTP (RFC 3551 section 8)."""
 
@@ -65,6 +67,8 @@ def _is_rtcp(fields: Fields) -> NDArray[np.bool_]:
 
 def _has_room(fields: Fields) -> NDArray[np.bool_]:
     """Hold header, extension and padding against the length, as far as the bytes are at hand (RFC 3550 A.1)."""
+    if not (fields.rows[:, 0] & _VARIABLE).any():
+        return fields.size >= HEADER_SIZE
     start = payload_start(fields.rows, fields.kept)
     is_whole = fields.kept == fields.size
     is_inside = np.where(start < 0, ~is_whole, start <= fields.size)

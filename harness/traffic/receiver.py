@@ -101,6 +101,9 @@ class Demultiplexer:
 
     def _stream_numbers(self, decoded: Decoded, meta: PacketArray) -> NDArray[np.int64]:
         """Return the stream number of each record, NO_STREAM where it has none."""
+        if _is_one_stream(decoded, meta):
+            key = meta[:1].view(np.uint8)[:FLOW_BYTES].tobytes() + decoded.key[0].tobytes()
+            return np.full(len(decoded), self._number_of(key, decoded, meta, 0, len(decoded)))
         flows = np.ascontiguousarray(meta).view(np.uint8).reshape(len(meta), -1)[decoded.row, :FLOW_BYTES]
         is_untrusted = ~decoded.is_keyed
         keys = np.concatenate([flows, decoded.key], axis=1) if decoded.key.shape[1] else flows
@@ -172,6 +175,13 @@ class Demultiplexer:
             return
         for place in np.flatnonzero(is_end).tolist():
             self.registry.end(int(number[place]), int(decoded.count[place]))
+
+
+def _is_one_stream(decoded: Decoded, meta: PacketArray) -> bool:
+    """Whether all records are of one stream, which is the usual case and needs no sorting."""
+    words = np.ascontiguousarray(meta).view(np.uint64).reshape(len(meta), -1)[:, : FLOW_BYTES // 8]
+    is_one_flow = bool((words == words[0]).all())
+    return is_one_flow and bool((decoded.key == decoded.key[0]).all()) and bool(decoded.is_keyed.all())
 
 
 def _at(column: NDArray[np.int64] | None, place: int) -> int | None:
