@@ -10,18 +10,21 @@ The names below are the whole Python API; they load on first use, so that import
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from harness.lazy import names_of
+
 if TYPE_CHECKING:
-    from harness.api import PACKET_DTYPE, Parameters, Recording, Summary, analyze, open, plot  # noqa: A004 - harness.open
+    from harness.api import PACKET_DTYPE as PACKET_DTYPE
+    from harness.api import Parameters as Parameters
+    from harness.api import Recording as Recording
+    from harness.api import Summary as Summary
+    from harness.api import analyze as analyze
+    from harness.api import open as open  # noqa: A004 - used as harness.open, like gzip.open
+    from harness.api import plot as plot
 
 __version__ = "0.1.0"
 
-__all__ = ["PACKET_DTYPE", "Parameters", "Recording", "Summary", "analyze", "open", "plot"]
+_MODULES = {"api": ("PACKET_DTYPE", "Parameters", "Recording", "Summary", "analyze", "open", "plot")}
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module("harness.api"), name)
+__getattr__, __all__ = names_of(__name__, _MODULES)

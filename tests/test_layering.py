@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "plots": {"model"},
     "report": {"model", "plots"},
 }
-EVERYWHERE = {"errors", "units"}
+EVERYWHERE = {"errors", "units", "lazy"}
 
 
 def package_of(path: Path) -> str:

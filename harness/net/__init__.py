@@ -6,63 +6,49 @@ The names load on first use: listing interfaces needs neither trio nor numpy's s
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from harness.lazy import names_of
+
 if TYPE_CHECKING:
-    from harness.net.clock import RunClock
-    from harness.net.counters import (
-        InterfaceCounters,
-        UdpCounters,
-        interface_counters,
-        socket_drops,
-        udp_counters,
-    )
-    from harness.net.interfaces import check_usable, find_interface, list_interfaces
-    from harness.net.opening import open_receiver
-    from harness.net.platform import PLATFORM
-    from harness.net.receiver import ReceiverSocket
-    from harness.net.sender import SenderSocket, open_sender
-    from harness.net.ticker import Ticker
+    from harness.net.clock import RunClock as RunClock
+    from harness.net.counters import InterfaceCounters as InterfaceCounters
+    from harness.net.counters import UdpCounters as UdpCounters
+    from harness.net.counters import interface_counters as interface_counters
+    from harness.net.counters import socket_drops as socket_drops
+    from harness.net.counters import udp_counters as udp_counters
+    from harness.net.interfaces import check_usable as check_usable
+    from harness.net.interfaces import find_interface as find_interface
+    from harness.net.interfaces import list_interfaces as list_interfaces
+    from harness.net.opening import open_receiver as open_receiver
+    from harness.net.platform import PLATFORM as PLATFORM
+    from harness.net.receiver import ReceiverSocket as ReceiverSocket
+    from harness.net.sender import SenderSocket as SenderSocket
+    from harness.net.sender import open_sender as open_sender
+    from harness.net.ticker import Ticker as Ticker
 
-__all__ = [
-    "PLATFORM",
-    "InterfaceCounters",
-    "ReceiverSocket",
-    "RunClock",
-    "SenderSocket",
-    "Ticker",
-    "UdpCounters",
-    "check_usable",
-    "find_interface",
-    "interface_counters",
-    "list_interfaces",
-    "open_receiver",
-    "open_sender",
-    "socket_drops",
-    "udp_counters",
-]
-
-_HOME = {
-    "PLATFORM": "platform",
-    "InterfaceCounters": "counters",
-    "ReceiverSocket": "receiver",
-    "RunClock": "clock",
-    "SenderSocket": "sender",
-    "Ticker": "ticker",
-    "UdpCounters": "counters",
-    "check_usable": "interfaces",
-    "find_interface": "interfaces",
-    "interface_counters": "counters",
-    "list_interfaces": "interfaces",
-    "open_receiver": "opening",
-    "open_sender": "sender",
-    "socket_drops": "counters",
-    "udp_counters": "counters",
+_MODULES = {
+    "clock": ("RunClock",),
+    "counters": (
+        "InterfaceCounters",
+        "UdpCounters",
+        "interface_counters",
+        "socket_drops",
+        "udp_counters",
+    ),
+    "interfaces": (
+        "check_usable",
+        "find_interface",
+        "list_interfaces",
+    ),
+    "opening": ("open_receiver",),
+    "platform": ("PLATFORM",),
+    "receiver": ("ReceiverSocket",),
+    "sender": (
+        "SenderSocket",
+        "open_sender",
+    ),
+    "ticker": ("Ticker",),
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __all__ = names_of(__name__, _MODULES)

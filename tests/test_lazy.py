@@ -1,0 +1,29 @@
+"""What type checkers are told of a lazy package is what it really offers."""
+
+import ast
+import importlib
+import inspect
+
+import pytest
+
+
+@pytest.mark.parametrize("package", ["harness", "harness.model", "harness.net"])
+def test_names_for_type_checkers_are_the_names_that_load(package: str) -> None:
+    module = importlib.import_module(package)
+    tree = ast.parse(inspect.getsource(module))
+    told = {
+        (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}.")
+        for alias in node.names
+    }
+    offered = {(f"{package}.{home}", name) for home, names in module._MODULES.items() for name in names}
+    assert told == offered
+    assert sorted(name for _, name in offered) == module.__all__
+    for _, name in offered:
+        assert getattr(module, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(importlib.import_module("harness.model"), "noth" + "ing")
