@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness import plots as figures  # loads matplotlib when something is drawn
-from harness.analysis import StreamOptions, analyze_file, analyze_recording
+from harness.analysis import OnProgress, StreamOptions, analyze_file, analyze_recording
 from harness.errors import RecordError, StorageError
 from harness.limits import hold
 from harness.model import Parameters, Summary
@@ -27,22 +27,32 @@ class Conclusion:
     summary: Summary
     expect: Expect
     report: Path | None
+    error: str | None = None
 
 
 def conclude(
-    path: Path, parameters: Parameters | None = None, *, sender_run: Path | None = None, expect: Expect | None = None
+    path: Path,
+    parameters: Parameters | None = None,
+    *,
+    sender_run: Path | None = None,
+    expect: Expect | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Conclusion:
     """Analyze a recording and write `summary.json`, `plots/`, `report.html` and `report.md` into it.
 
+    A result that cannot be written (a full disk, a read-only run) is the conclusion's `error`, not the end of it.
+
     Raises:
       RecordError: the recording cannot be read.
-      StorageError: a result cannot be written.
     """
     reader = open_run(path)
     expect = expect if expect is not None else msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
-    summary = analyze_recording(reader, parameters, sender_run=sender_run, expect=expect)
-    write_summary(path, summary)
-    return Conclusion(path, summary, expect, report_again(path)[0])
+    summary = analyze_recording(reader, parameters, sender_run=sender_run, expect=expect, on_progress=on_progress)
+    try:
+        write_summary(path, summary)
+        return Conclusion(path, summary, expect, report_again(path)[0])
+    except StorageError as exc:
+        return Conclusion(path, summary, expect, None, error=str(exc))
 
 
 def conclude_file(

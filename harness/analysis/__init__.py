@@ -8,10 +8,10 @@ from pathlib import Path
 
 from harness.analysis.capture import analyze_capture, analyze_table
 from harness.analysis.options import StreamOptions
-from harness.analysis.recording import analyze_recording
+from harness.analysis.recording import OnProgress, analyze_recording
 from harness.model import Parameters, Summary
 
-__all__ = ["StreamOptions", "analyze_capture", "analyze_file", "analyze_recording", "analyze_table"]
+__all__ = ["OnProgress", "StreamOptions", "analyze_capture", "analyze_file", "analyze_recording", "analyze_table"]
 
 TABLES = (".csv", ".parquet")
 

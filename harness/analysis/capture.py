@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis.options import StreamOptions
 from harness.analyzer import Fold, membership_timeline
 from harness.capture import open_capture
-from harness.model import UNDEFINED_NS, PacketArray, Parameters, Summary
+from harness.model import UNDEFINED_NS, PacketArray, Parameters, StreamSummary, Summary
 from harness.store.tables import open_table
 from harness.traffic import Router, StreamRegistry
 
@@ -32,7 +33,7 @@ def analyze_capture(path: Path, parameters: Parameters | None = None, options: S
     parameters, options = parameters or Parameters(), options or StreamOptions()
     capture, registry, protocol = open_capture(path), StreamRegistry(), options.load()
     names: dict[int, str] = {}
-    router = Router(registry, protocol, names)
+    router = Router(registry, protocol, names, options.clock_rate)
     width = KEPT_BYTES if protocol is not None and protocol.records is None else KEPT_BYTES_CELLS
     fold = Fold(parameters, is_first=True)
     heard = _Extent()
@@ -58,11 +59,26 @@ def analyze_capture(path: Path, parameters: Parameters | None = None, options: S
     return Summary(
         path=str(path),
         parameters=parameters,
-        streams=fold.summaries(observed=observed),
+        streams=_with_clocks(fold.summaries(observed=observed), router.clock_rates),
         rejected=dict(router.rejected),
         membership=membership,
         notes=notes,
     )
+
+
+def _with_clocks(streams: list[StreamSummary], rates: Mapping[int, tuple[int | None, str]]) -> list[StreamSummary]:
+    """Return the summaries with a word on media clocks whose rate nobody gave."""
+    result = []
+    for stream in streams:
+        rate, how = rates.get(stream.number, (None, ""))
+        if stream.number in rates and stream.jitter_ns is None and rate is None:
+            note = "the media clock's rate is not known, so there is no jitter; give --clock-rate"
+            stream = msgspec.structs.replace(stream, notes=[*stream.notes, note])
+        elif rate is not None:
+            note = f"media clock of {rate:,} Hz, {how}; --clock-rate says otherwise"
+            stream = msgspec.structs.replace(stream, notes=[*stream.notes, note])
+        result.append(stream)
+    return result
 
 
 class _Extent:

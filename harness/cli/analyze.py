@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Analyze, write the results, and print them."""
-    from harness.cli.session import conclude_and_print
-    from harness.conclusion import conclude, conclude_file
+    from harness.cli.session import analyze_and_print, conclude_and_print
+    from harness.conclusion import conclude_file
     from harness.model.scenario import Expect
 
     path, limits, parameters = Path(args.path), limits_of(args), parameters_of(args)
@@ -55,4 +55,4 @@ def execute(args: argparse.Namespace) -> int:
         )
     sender_run = Path(args.sent) if args.sent else None
     expect = limits if limits != Expect() else None
-    return conclude_and_print(conclude(path, parameters, sender_run=sender_run, expect=expect), args)
+    return analyze_and_print(path, args, parameters, sender_run=sender_run, expect=expect)

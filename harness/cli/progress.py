@@ -6,6 +6,7 @@ On a terminal it stays one line; elsewhere (a log, a service) it is printed ever
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from harness.units import NS_PER_S, format_duration, format_scaled
@@ -82,3 +83,32 @@ class Progress:
         if n_drops:
             parts.append(f"own buffer dropped {n_drops:,}")
         return parts
+
+
+class AnalysisProgress:
+    """Shows on a terminal how far a long analysis is; use as a context manager, and pass `update` as `on_progress`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._status: Status | None = None
+        self._shown_s = time.monotonic()
+
+    def __enter__(self) -> AnalysisProgress:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def update(self, part: float) -> None:
+        """Show that `part`, from 0 to 1, is done; the first time after a second, then twice a second at most."""
+        wait_s = 1.0 if self._status is None else 0.5
+        if not sys.stderr.isatty() or time.monotonic() - self._shown_s < wait_s:
+            return
+        self._shown_s = time.monotonic()
+        if self._status is None:
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("", refresh_per_second=2)
+            self._status.start()
+        self._status.update(f"analyzing {self._what}: {part:.0%}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.conclusion import Conclusion
     from harness.model import Parameters, Summary
-    from harness.model.scenario import Scenario
+    from harness.model.scenario import Expect, Scenario
 
 COMMAND_NAME = "harness"
 
@@ -31,7 +31,6 @@ def perform_and_conclude(
 ) -> int:
     """Run a scenario with the live line, write its results, print them, and return the exit code."""
     from harness.cli.progress import Progress
-    from harness.conclusion import conclude
     from harness.run import Run, perform
 
     def announce(run: Run) -> None:
@@ -53,7 +52,7 @@ def perform_and_conclude(
             on_progress=progress.update,
             on_start=announce,
         )
-    code = conclude_and_print(conclude(outcome.path, parameters), args)
+    code = analyze_and_print(outcome.path, args, parameters)
     if outcome.error is not None:
         print(f"harness: {outcome.error}", file=sys.stderr)
         return 2
@@ -63,8 +62,25 @@ def perform_and_conclude(
     return code
 
 
+def analyze_and_print(
+    path: Path,
+    args: argparse.Namespace,
+    parameters: Parameters,
+    *,
+    sender_run: Path | None = None,
+    expect: Expect | None = None,
+) -> int:
+    """Analyze a recording, showing progress, write and print what was found; return the exit code."""
+    from harness.cli.progress import AnalysisProgress
+    from harness.conclusion import conclude
+
+    with AnalysisProgress(str(path)) as progress:
+        conclusion = conclude(path, parameters, sender_run=sender_run, expect=expect, on_progress=progress.update)
+    return conclude_and_print(conclusion, args)
+
+
 def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
-    """Print what was found, then write --junit; return 1 when a limit failed."""
+    """Print what was found, then write --junit; return 1 when a limit failed, 2 when a result could not be written."""
     if args.json:
         print_json(conclusion.summary)
     else:
@@ -75,6 +91,9 @@ def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
             print(f"report: {conclusion.report}")
     if getattr(args, "junit", None):
         _write_junit(conclusion, args)
+    if conclusion.error is not None:
+        print(f"harness: {conclusion.error}", file=sys.stderr)
+        return 2
     return 0 if is_passed(conclusion.summary) else 1
 
 
