@@ -84,6 +84,7 @@ def analyze_recording(
         rejected=counters.rejected,
         misdelivered=sum(counters.misdelivered.values()),
         socket_drops=sum(counters.socket_drops.values()) if counters.socket_drops else None,
+        monotonic_offset_ns=manifest.clocks.realtime_ns - manifest.clocks.monotonic_ns,
         notes=[*_notes(reader, sender_reader), *compare_with_truth(sender_reader.path, found)],
     )
     if expect is None:

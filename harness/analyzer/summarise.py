@@ -11,6 +11,7 @@ from harness.analyzer.dropouts import LossLayers, active_windows, loss_layers
 from harness.analyzer.expectation import Expectation, expectation, resolution_notes
 from harness.analyzer.loss import LossPeriods, losses_within
 from harness.analyzer.passive import edge_windows, silence_threshold, silence_windows
+from harness.analyzer.pattern import loss_pattern_of
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.timeseries import series_of
 from harness.model import StreamSummary, Window
@@ -92,11 +93,24 @@ def summarise(
         delay=core.delay.distribution(lost or 0),
         ipdv=core.arrivals.ipdv.distribution(),
         jitter_ns=core.jitter.value if core.jitter.n else None,
+        longest_gap_ns=core.spacings.longest_ns,
+        pattern=loss_pattern_of(periods, low, high, core.parameters, expected.interval_ns) if is_counted else None,
+        join_delay_ns=_join_delay(core, expected, joined_ns),
         reordering=reordering,
         series=series_of(core.series, periods, expected, max_bins),
         marks=[mark for sample in core.samples() for mark in sample.marks()],
         notes=expected.notes + notes + _notes(core, n_beyond),
     )
+
+
+def _join_delay(core: Core, expected: Expectation, joined_ns: int | None) -> int | None:
+    """Return the time from the join to the first packet of a stream that was being sent when the join came."""
+    first_due_ns = expected.schedule.first_due_ns
+    if joined_ns is None or core.first_ns is None or first_due_ns is None:
+        return None
+    if first_due_ns + (core.info.clock_offset_ns or 0) > joined_ns or core.first_ns < joined_ns:
+        return None
+    return core.first_ns - joined_ns
 
 
 def _windows(

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from harness.model.summary import Distribution as Distribution
     from harness.model.summary import Event as Event
     from harness.model.summary import Limit as Limit
+    from harness.model.summary import LossPattern as LossPattern
     from harness.model.summary import Mark as Mark
     from harness.model.summary import Parameters as Parameters
     from harness.model.summary import Reordering as Reordering
@@ -112,6 +113,7 @@ _MODULES = {
         "Distribution",
         "Event",
         "Limit",
+        "LossPattern",
         "Mark",
         "Parameters",
         "Reordering",

@@ -96,6 +96,31 @@ class Distribution(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     counts: list[int] = []
 
 
+class LossPattern(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How losses are spread over a stream, in sending order; None is undefined. Thresholds stand in Parameters.
+
+    Attributes:
+      mean_loss_period: packets (RFC 3357 6.3). mean_inter_loss_period: packets (6.4), the first left out.
+      noticeable_rate: losses at most `delta` packets after the loss before, per loss (RFC 3357 6.1).
+      bursts, burst_density, gap_density, mean_burst_packets: RFC 3611 4.7.2 with Gmin.
+      gilbert_p, gilbert_r: P(lost | received before), P(received | lost before).
+      blocks: whole blocks of one second of the schedule (Y.1540), None without a fixed interval.
+      unavailable_blocks: of those, with a loss ratio above `unavailable_threshold`.
+    """
+
+    mean_loss_period: float | None
+    mean_inter_loss_period: float | None
+    noticeable_rate: float | None
+    bursts: int
+    burst_density: float | None
+    gap_density: float | None
+    mean_burst_packets: float | None
+    gilbert_p: float | None
+    gilbert_r: float | None
+    blocks: int | None
+    unavailable_blocks: int | None
+
+
 class Reordering(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Reordering by RFC 4737, first copies only.
 
@@ -171,6 +196,11 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
       corrupt: packets that failed their check.
       misdelivered: copies that came where they were not asked for.
       jitter_ns: RFC 3550 6.4.1 at the end of the stream; None with fewer than two packets or no send time.
+      longest_gap_ns: largest time between consecutive arrivals of first copies; None with fewer than two, and for a
+        stream whose schedule is known, where the windows say more.
+      pattern: how the losses are spread; None when what was expected cannot be known.
+      join_delay_ns: from the receiver's join to the first packet (RFC 3918 6.1, at the host); None when the stream
+        began after the join, or nobody knows when it did.
       edge: losses in a window's burst but outside the window. isolated: the rest.
       notes: sentences for the reader, each a caveat on these figures ("clock offset removed: 2.5 s").
     """
@@ -209,6 +239,9 @@ class StreamSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     jitter_ns: float | None
     reordering: Reordering | None
     series: Series
+    longest_gap_ns: int | None = None
+    pattern: LossPattern | None = None
+    join_delay_ns: int | None = None
     marks: list[Mark] = []
     notes: list[str] = []
 
@@ -271,12 +304,23 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The thresholds that stand behind the figures."""
+    """The thresholds that stand behind the figures.
+
+    Attributes:
+      tmax_ns: later than this after sending is lost; None for never.
+      min_packets, min_duration_ns: shortest drop-out window.
+      gmin: RFC 3611, in packets. delta: loss constraint of RFC 3357 6.1, in packets.
+      unavailable_threshold: c1 of Y.1540, a loss ratio, over blocks of one second.
+      silence_factor, silence_floor_ns: a passive silence is longer than factor * interval, and than the floor.
+      horizon: packets up to which the analysis of late packets is exact.
+    """
 
     tmax_ns: int | None = None
     min_packets: int = 3
     min_duration_ns: int = 0
     gmin: int = 16
+    delta: int = 16
+    unavailable_threshold: float = 0.2
     silence_factor: int = 3
     silence_floor_ns: int = 0
     horizon: int = 1024
@@ -289,6 +333,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
       version: of this layout; another one is refused by name.
       path: what was analyzed, as the user named it.
       rejected: datagrams that were no packet of the protocol, by reason {"too short": 3}.
+      monotonic_offset_ns: subtract it from a time to get the receiving host's monotonic clock; None when not known.
       socket_drops: datagrams that the receivers' own socket buffers dropped; None when the platform cannot say.
       membership: queries, reports and leaves of a capture; None where none were looked for or none came.
       notes: caveats on the whole ("torn tail: 3 records dropped").
@@ -303,6 +348,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rejected: dict[str, int] = {}
     misdelivered: int = 0
     socket_drops: int | None = None
+    monotonic_offset_ns: int | None = None
     limits: list[Limit] = []
     verdicts: list[Verdict] = []
     notes: list[str] = []
