@@ -44,7 +44,7 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     made = style.page(
         title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(3) + frame.extra_in
     )
-    scale = _Scale(np.concatenate([loss_ratio(stream) for stream in shown]))
+    scale = LossScale(np.concatenate([loss_ratio(stream) for stream in shown]))
     handles: dict[str, Artist] = {}
     for axes, stream in zip(made.panels, shown, strict=True):
         if stream.series.due:
@@ -59,7 +59,7 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     return made.figure
 
 
-class _Scale:
+class LossScale:
     """The y axis of all panels: linear, or logarithmic when losses differ by decades."""
 
     def __init__(self, ratio: NDArray[np.float64]) -> None:
@@ -82,7 +82,7 @@ class _Scale:
         axes.set_ylabel("lost, log" if self.is_log else "lost")
 
 
-def _ratio(axes: Axes, stream: StreamSummary, frame: Frame, scale: _Scale, handles: dict[str, Artist]) -> None:
+def _ratio(axes: Axes, stream: StreamSummary, frame: Frame, scale: LossScale, handles: dict[str, Artist]) -> None:
     ratio = loss_ratio(stream)
     edges = bin_edges(stream, frame.start_ns)
     scale.apply(axes)

@@ -73,7 +73,7 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     axes.set_ylim(lane_in + row_in * len(shown), 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    handles = _StripPainter(axes, frame, bar_in).paint(shown, lane_in, row_in, is_roomy=is_roomy)
+    handles = StripPainter(axes, frame, bar_in).paint(shown, lane_in, row_in, is_roomy=is_roomy)
     dress(axes, frame)
     draw_events(axes, lane, lane_in, lane_in + row_in * len(shown))
     dress_relative(axes, frame, is_top=True)
@@ -81,7 +81,7 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     return made.figure
 
 
-class _StripPainter:
+class StripPainter:
     """Paints strips into an axes whose y is inches from its top."""
 
     def __init__(self, axes: Axes, frame: Frame, bar_in: float) -> None:
