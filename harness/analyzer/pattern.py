@@ -61,8 +61,15 @@ def _blocks(
         return None
     block = max(1, round(NS_PER_S / interval_ns))
     n_blocks = (high - low) // block
-    lost = np.diff(periods.count_below(low + np.arange(n_blocks + 1, dtype=np.int64) * block))
-    return n_blocks, int(np.count_nonzero(lost > parameters.unavailable_threshold * block))
+    first, last = (periods.first - low) // block, (periods.last - low) // block
+    # blocks inside a loss period are lost whole; only those that hold an end of one need counting
+    ends = np.unique(np.concatenate((first, last)))
+    ends = ends[ends < n_blocks]
+    lost = periods.count_below(low + (ends + 1) * block) - periods.count_below(low + ends * block)
+    n_unavailable = int(np.count_nonzero(lost > parameters.unavailable_threshold * block))
+    if parameters.unavailable_threshold < 1:
+        n_unavailable += int(np.maximum(np.minimum(last, n_blocks) - first - 1, 0).sum())
+    return n_blocks, n_unavailable
 
 
 def _ratio(numerator: int, denominator: int) -> float | None:
