@@ -155,6 +155,47 @@ def losses_table(summary: Summary, most: int = 50) -> Table:
     return Table("How the loss is spread", columns, rows, frozenset({"stream"}), more(len(lossy), len(chosen)))
 
 
+def pattern_table(summary: Summary, most: int = 50) -> Table:
+    """Return the pattern of each stream's losses: RFC 3357, RFC 3611, Gilbert, Y.1540."""
+    lossy = [stream for stream in summary.streams if stream.lost and stream.pattern is not None]
+    chosen = sorted(worst_first(lossy)[:most], key=lambda stream: stream.number)
+    columns = (
+        "stream", "mean loss period", "mean distance", "noticeable", "bursts", "burst density", "gap density",
+        "Gilbert p", "Gilbert r", "unavailable seconds",
+    )  # fmt: skip
+    rows = []
+    for stream in chosen:
+        pattern = stream.pattern
+        assert pattern is not None
+        blocks = UNDEFINED if pattern.blocks is None else f"{pattern.unavailable_blocks:,} of {pattern.blocks:,}"
+        rows.append(
+            (
+                stream.label,
+                _packets(pattern.mean_loss_period),
+                _packets(pattern.mean_inter_loss_period),
+                percent(pattern.noticeable_rate),
+                count(pattern.bursts),
+                percent(pattern.burst_density),
+                percent(pattern.gap_density),
+                percent(pattern.gilbert_p),
+                percent(pattern.gilbert_r),
+                blocks,
+            )
+        )
+    thresholds = summary.parameters
+    remark = (
+        f"Noticeable: at most {thresholds.delta} packets after the loss before (RFC 3357). "
+        f"Bursts: Gmin {thresholds.gmin} (RFC 3611). Unavailable: a second with more than {thresholds.unavailable_threshold:.0%} lost (Y.1540)."
+    )
+    return Table(
+        "Pattern of the loss", columns, rows, frozenset({"stream"}), f"{more(len(lossy), len(chosen))} {remark}".strip()
+    )
+
+
+def _packets(figure: float | None) -> str:
+    return UNDEFINED if figure is None else f"{figure:.4g} packets"
+
+
 def attribution_table(summary: Summary, most: int = 50, naming: Naming = by_label) -> Table:
     """Return where the missing packets of each stream went."""
     lossy = [stream for stream in summary.streams if stream.lost or stream.misdelivered]
