@@ -183,9 +183,10 @@ def pattern_table(summary: Summary, most: int = 50) -> Table:
             )
         )
     thresholds = summary.parameters
+    unavailable = f"a second with more than {thresholds.unavailable_threshold:.0%} lost (Y.1540)"
     remark = (
         f"Noticeable: at most {thresholds.delta} packets after the loss before (RFC 3357). "
-        f"Bursts: Gmin {thresholds.gmin} (RFC 3611). Unavailable: a second with more than {thresholds.unavailable_threshold:.0%} lost (Y.1540)."
+        f"Bursts: Gmin {thresholds.gmin} (RFC 3611). Unavailable: {unavailable}."
     )
     return Table(
         "Pattern of the loss", columns, rows, frozenset({"stream"}), f"{more(len(lossy), len(chosen))} {remark}".strip()
