@@ -1,6 +1,6 @@
 """RTP data packets (RFC 3550 section 5.1): audio and video over IP, AES67, ST 2110, IPTV.
 
-The media clock's rate depends on the payload type and is often agreed elsewhere (SDP), so it has no default here. A
+The media clock's rate is that of the payload type, or agreed elsewhere (SDP), so it has no default here. A
 stream is one SSRC; the payload type may change within a stream without a new numbering, so it is not part of the key.
 RTCP that shares the port is told apart by its packet type (RFC 5761 section 4) and rejected by that reason.
 """
@@ -21,6 +21,16 @@ _VARIABLE = 0x3F
 """Bits of the first octet for what makes a header longer or a payload shorter: padding, extension, CSRCs."""
 PORT = 5004
 """Default port of RTP (RFC 3551 section 8)."""
+
+CLOCK_RATES = {
+    **dict.fromkeys((0, 3, 4, 5, 7, 8, 9, 12, 13, 15, 18), 8_000),
+    6: 16_000,
+    16: 11_025,
+    17: 22_050,
+    **dict.fromkeys((10, 11), 44_100),
+    **dict.fromkeys((14, 25, 26, 28, 31, 32, 33, 34), 90_000),
+}
+"""Ticks per second of the static payload types (RFC 3551 section 6); those from 96 on are agreed elsewhere."""
 
 SCHEMA = c.Struct(
     "first"
@@ -84,6 +94,7 @@ RTP = Protocol(
     schema=SCHEMA,
     sequence="sequence",
     clock="timestamp",
+    clock_rates=("first.payload_type", CLOCK_RATES),
     stream_key=("ssrc",),
     ports=(PORT,),
     versions={"first.version": (VERSION,)},

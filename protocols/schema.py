@@ -42,6 +42,7 @@ class Protocol:
       clock: the media clock's time stamp; excludes `send_time`.
       clock_rate: ticks per second of it, None when the format leaves it open.
       clock_bits: its width; of the field unless given.
+      clock_rates: a field whose value fixes the rate where `clock_rate` is left open, and the rates by its values.
       stream_key: fields that tell streams of one flow apart.
       stream_id, epoch, schedule_start, interval, count: what only a probe carries.
       interval_ns: nominal time between packets, None when not known.
@@ -70,6 +71,7 @@ class Protocol:
     clock: str | None = None
     clock_rate: int | None = None
     clock_bits: int = 0
+    clock_rates: tuple[str, Mapping[int, int]] | None = None
     stream_key: tuple[str, ...] = ()
     stream_id: str | None = None
     epoch: str | None = None
@@ -95,7 +97,12 @@ class Protocol:
         for role in ("sequence", "clock", "stream_id", "epoch", "schedule_start", "interval", "count"):
             if (path := getattr(self, role)) is not None:
                 self._integer(path, role)
-        for role, paths in (("send_time", self.send_time_units), ("versions", self.versions)):
+        rates = () if self.clock_rates is None else self.clock_rates[:1]
+        for role, paths in (
+            ("send_time", self.send_time_units),
+            ("versions", self.versions),
+            ("clock_rates", rates),
+        ):
             for path in paths:
                 self._integer(path, role)
         if not isinstance(self.stream_key, tuple):  # a user's file is not type-checked, and ("ssrc") is a text

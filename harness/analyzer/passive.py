@@ -97,6 +97,11 @@ class Spacings:
         self.first_ns = later.first_ns if self.first_ns is None else self.first_ns
         self.last_ns = later.last_ns
 
+    @property
+    def longest_ns(self) -> int | None:
+        """The largest spacing; None without one."""
+        return int(self._longest[_SPACING].max()) if self._longest.shape[1] else None
+
     def interval_ns(self, clock_rate: int | None) -> int | None:
         """Return the lower median of the spacings, by the media clock if it advances; None without a spacing."""
         ticks = self.ticks.percentile("50")

@@ -79,6 +79,8 @@ def _moments(stream: StreamSummary) -> Iterator[int]:
 def frame_of(summary: Summary, zone: tzinfo = UTC) -> Frame | None:
     """Return the frame that holds all streams, and events at most a quarter of that outside; None without a moment."""
     moments = sorted(ns for stream in summary.streams for ns in _moments(stream))
+    if not moments and summary.membership is not None:
+        moments = [summary.membership.start_ns, summary.membership.end_ns]
     events = sorted(event.t_ns for event in summary.events if event.kind not in QUIET)
     anchor = moments[len(moments) // 2] if moments else events[len(events) // 2] if events else None
     if anchor is None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness.model import StreamSummary, Summary
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
+from harness.plots.membership_lane import N_LABELS, draw_membership, membership_lane
 from harness.plots.panels import choose, nice_top, shade
 from harness.plots.strips import bin_edges, loss_ratio, padded
 
@@ -41,12 +42,18 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     if frame is None or not shown:
         return style.message_page(title, subtitle, "No packet, no window and no stream to draw.", footer)
     height_in = 2.6 if len(shown) == 1 else 1.5
+    members = membership_lane(summary, shown)
     made = style.page(
-        title, subtitle, [height_in] * len(shown), footer=footer, head_in=0.38, foot_in=style.key_in(3) + frame.extra_in
+        title,
+        subtitle,
+        [height_in] * len(shown) + ([members.height_in] if members else []),
+        footer=footer,
+        head_in=0.38,
+        foot_in=style.key_in(3 + (N_LABELS if members else 0)) + frame.extra_in,
     )
     scale = LossScale(np.concatenate([loss_ratio(stream) for stream in shown]))
     handles: dict[str, Artist] = {}
-    for axes, stream in zip(made.panels, shown, strict=True):
+    for axes, stream in zip(made.panels[: len(shown)], shown, strict=True):
         if stream.series.due:
             _ratio(axes, stream, frame, scale, handles)
         else:
@@ -54,6 +61,9 @@ def loss_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
         shade(axes, stream.windows, frame, handles)
         style.heading(axes, stream.label, wording.stream_finding(stream))
         dress(axes, frame, labels=axes is made.panels[-1])
+    if members is not None:
+        draw_membership(made.panels[-1], members, frame, handles)
+        dress(made.panels[-1], frame)
     dress_relative(made.panels[-1], frame)
     style.key(made, handles, 1.08 + frame.extra_in)
     return made.figure

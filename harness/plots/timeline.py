@@ -17,6 +17,7 @@ from harness.model import StreamSummary, Summary, Window
 from harness.plots import style, wording
 from harness.plots.clock_axis import Frame, dress, dress_relative, frame_of
 from harness.plots.event_lane import draw_events, lane_of
+from harness.plots.membership_lane import N_LABELS, draw_membership, membership_lane
 from harness.plots.panels import choose
 from harness.plots.strips import Spans, bin_edges, covered, delivered, loss_ratio, padded, runs
 from harness.units import NS_PER_S
@@ -53,29 +54,34 @@ def timeline_figure(summary: Summary, *, zone: tzinfo = UTC) -> Figure:
     title = wording.sentence(wording.summary_finding(summary))
     footer = [wording.thresholds(summary.parameters)]
     shown, subtitle = choose(summary, MOST_STREAMS, "Timeline: delivered, lost and silent")
-    if frame is None or not shown:
+    members = membership_lane(summary, shown)
+    if frame is None or not (shown or members):
         return style.message_page(title, subtitle, "No packet, no window and no stream to draw.", footer)
     is_roomy = len(shown) <= _ROOMY
     row_in, bar_in = (0.68, 0.24) if is_roomy else (0.36, 0.15)
     lane = lane_of(summary.events, frame)
     lane_in = 0.17 * lane.levels + (0.12 if lane.levels else 0.0)
+    strips_in = max(0.12, lane_in + row_in * len(shown))
     if lane.omitted:
         footer.insert(0, lane.omitted)
     made = style.page(
         title,
         subtitle,
-        [lane_in + row_in * len(shown)],
+        [strips_in, *([members.height_in] if members else [])],
         footer=footer,
         head_in=0.5,
-        foot_in=style.key_in(8, below_in=0.52 + frame.extra_in),
+        foot_in=style.key_in(8 + (N_LABELS if members else 0), below_in=0.52 + frame.extra_in),
     )
     axes = made.panels[0]
-    axes.set_ylim(lane_in + row_in * len(shown), 0)
+    axes.set_ylim(strips_in, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     handles = StripPainter(axes, frame, bar_in).paint(shown, lane_in, row_in, is_roomy=is_roomy)
-    dress(axes, frame)
-    draw_events(axes, lane, lane_in, lane_in + row_in * len(shown))
+    dress(axes, frame, labels=members is None)
+    if members is not None:
+        draw_membership(made.panels[1], members, frame, handles)
+        dress(made.panels[1], frame)
+    draw_events(axes, lane, lane_in, strips_in)
     dress_relative(axes, frame, is_top=True)
     style.key(made, handles, below_in=0.52 + frame.extra_in)
     return made.figure

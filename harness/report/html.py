@@ -14,6 +14,7 @@ from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, clock, plain, sent
 from harness.report import tables
 from harness.report.facts import facts_of
 from harness.report.headline import STATUS_WORDS, finding, status
+from harness.report.membership import membership_tables
 from harness.report.pictures import choose_pictures, data_uri
 
 _SECTION_CHARS = 200_000
@@ -65,11 +66,13 @@ def render_html(
             [
                 tables.streams_table(summary),
                 tables.losses_table(summary),
+                tables.pattern_table(summary),
                 tables.attribution_table(summary),
                 tables.senders_table(summary),
                 tables.rejected_table(summary),
                 tables.delays_table(summary),
                 tables.events_table(summary, 200, zone),
+                *membership_tables(summary, zone=zone),
             ]
         ),
         notes=tables.notes_of(summary),

@@ -14,6 +14,7 @@ from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, plain, thresholds
 from harness.report import tables
 from harness.report.facts import Fact, facts_of
 from harness.report.headline import headline
+from harness.report.membership import membership_tables
 from harness.report.pictures import choose_pictures, relative_link
 
 LIMIT_BYTES = 60_000
@@ -86,11 +87,13 @@ def _render(
             tables.limits_table(summary),
             tables.streams_table(summary, most),
             tables.losses_table(summary, most),
+            tables.pattern_table(summary, most),
             tables.attribution_table(summary, most),
             tables.senders_table(summary, most),
             tables.rejected_table(summary),
             tables.delays_table(summary, most),
             tables.events_table(summary, most, zone),
+            *membership_tables(summary, most, zone),
         ]
     ):
         parts += _table(table)

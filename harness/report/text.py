@@ -9,6 +9,7 @@ from datetime import UTC, tzinfo
 from harness.model import Summary
 from harness.plots.wording import plain, thresholds
 from harness.report.headline import headline
+from harness.report.membership import membership_tables
 from harness.report.tables import (
     Table,
     attribution_table,
@@ -47,6 +48,10 @@ def format_table(summary: Summary, *, width: int = 100, most: int = 20, zone: tz
     ]
     if summary.rejected or summary.misdelivered or summary.socket_drops:
         tables.append(rejected_table(summary))
+    tables += [
+        _without(table, {"interface"}, if_dull={"for one group", "sources"})
+        for table in membership_tables(summary, most, zone)
+    ]
     parts += [format_columns(table, width) for table in filled(tables)]
     notes = [
         textwrap.fill(f"Note: {plain(note, 400)}", width, subsequent_indent="      ") for note in notes_of(summary, 10)

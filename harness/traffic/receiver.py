@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from harness.model import (
     FLOW_BYTES,
     PACKET_DTYPE,
+    UNDEFINED_NS,
     Datagrams,
     PacketArray,
     PacketFlag,
     address_text,
 )
-from harness.traffic.registry import StreamRegistry
+from harness.traffic.media_clock import media_clock_rate
+from harness.traffic.registry import MAX_STREAMS, StreamRegistry
 from protocols.decoded import Decoded
 from protocols.schema import Protocol
 
@@ -42,6 +44,8 @@ class Demultiplexer:
     Attributes:
       rejected: datagrams that are no packet of the protocol, by reason.
       misdelivered: datagrams that came to where this receiver did not ask for them; they are counted, not recorded.
+      clock_rates: by stream number, the rate of its media clock and how it is known; only where the format leaves it
+        open. Without a rate the clock's stamps mean nothing, and the records have no send time.
       misdelivered_flows: "source > destination" of the first few of them, with counts.
     """
 
@@ -53,10 +57,12 @@ class Demultiplexer:
         interfaces: dict[int, str] | None = None,
     ) -> None:
         self.protocol, self.registry, self.receiver = protocol, registry, receiver
-        self.interfaces = interfaces or {}
+        self.interfaces = {} if interfaces is None else interfaces
         self.rejected: Counter[str] = Counter()
         self.misdelivered = 0
         self.misdelivered_flows: Counter[str] = Counter()
+        self.clock_rates: dict[int, tuple[int | None, str]] = {}
+        self._has_clock = np.zeros(MAX_STREAMS, np.bool_)
         self._numbers: dict[bytes, int] = {}
         self._last_of_flow: dict[bytes, int] = {}
 
@@ -80,6 +86,8 @@ class Demultiplexer:
         records["flags"] = decoded.flags | meta["flags"][row]
         number = self._stream_numbers(decoded, meta)
         records["stream"] = np.maximum(number, 0)
+        if self.protocol.clock is not None and self.protocol.clock_rate is None:
+            self._settle_clocks(decoded, records, number)
         self._note_ends(decoded, records, number)
         is_known = number != NO_STREAM
         return records if is_known.all() else records[is_known]
@@ -168,6 +176,20 @@ class Demultiplexer:
             interval_ns=protocol.interval_ns if interval_ns is None else interval_ns,
         )
         return NO_STREAM if info is None else info.number
+
+    def _settle_clocks(self, decoded: Decoded, records: PacketArray, number: NDArray[np.int64]) -> None:
+        """Find out the clock rates of new streams; leave no send time in records of those that have none."""
+        present = number[:1] if (number == number[0]).all() else np.unique(number)
+        for new in present.tolist():
+            if new == NO_STREAM or new in self.clock_rates:
+                continue
+            places = np.flatnonzero((number == new) & decoded.is_keyed)
+            self.clock_rates[new] = found = media_clock_rate(self.protocol, decoded, places, records["rx_ns"][places])
+            if found[0] is not None:
+                self.registry.update(new, clock_rate=found[0])
+                self._has_clock[new] = True
+        if not self._has_clock[np.maximum(present, 0)].all():
+            records["tx_ns"][~self._has_clock[records["stream"]]] = UNDEFINED_NS
 
     def _note_ends(self, decoded: Decoded, records: PacketArray, number: NDArray[np.int64]) -> None:
         is_end = ((records["flags"] & PacketFlag.END) != 0) & (number != NO_STREAM)

@@ -29,17 +29,22 @@ class Router:
       registry: numbers the streams.
       protocol: the format of everything; None guesses for each destination.
       interfaces: interface names by index.
+      clock_rate: of the media clock of formats that leave it open, where the user knows it.
 
     Attributes:
       guesses: "239.1.2.3:5004" -> (format, why), in the order in which destinations appeared; empty without guessing.
     """
 
     def __init__(
-        self, registry: StreamRegistry, protocol: Protocol | None = None, interfaces: dict[int, str] | None = None
+        self,
+        registry: StreamRegistry,
+        protocol: Protocol | None = None,
+        interfaces: dict[int, str] | None = None,
+        clock_rate: int | None = None,
     ) -> None:
-        self.registry, self.protocol = registry, protocol
+        self.registry, self.protocol, self._clock_rate = registry, protocol, clock_rate
         self.guesses: dict[str, tuple[str, str]] = {}
-        self._interfaces = interfaces or {}
+        self._interfaces = {} if interfaces is None else interfaces  # may be filled later
         self._demultiplexers: dict[str, Demultiplexer] = {}
         self._by_destination: dict[bytes, Demultiplexer] = {}
 
@@ -47,6 +52,11 @@ class Router:
     def rejected(self) -> Counter[str]:
         """Datagrams that are no packet of their format, by reason, over all destinations."""
         return sum((demultiplexer.rejected for demultiplexer in self._demultiplexers.values()), Counter())
+
+    @property
+    def clock_rates(self) -> dict[int, tuple[int | None, str]]:
+        """By stream number, the rate of its media clock and how it is known; only where the format leaves it open."""
+        return {number: found for each in self._demultiplexers.values() for number, found in each.clock_rates.items()}
 
     def receive(self, datagrams: Datagrams) -> PacketArray:
         """Return the records of a batch; in order of arrival for each format, and so for each stream."""
@@ -88,6 +98,8 @@ class Router:
 
     def _demultiplexer(self, protocol: Protocol) -> Demultiplexer:
         if protocol.name not in self._demultiplexers:
+            if protocol.clock is not None and protocol.clock_rate is None and self._clock_rate is not None:
+                protocol = protocol.with_options(clock_rate=self._clock_rate)
             self._demultiplexers[protocol.name] = Demultiplexer(protocol, self.registry, interfaces=self._interfaces)
         return self._demultiplexers[protocol.name]
 
