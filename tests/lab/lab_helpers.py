@@ -27,11 +27,11 @@ MARKER = b"the capture ends here"
 MARKER_PORT = 9
 PACKAGES = {
     "nft": "nftables",
-    "tcpdump": "tcpdump",
     "dumpcap": "wireshark-common",
     "tshark": "tshark",
     "ffmpeg": "ffmpeg",
     "gst-launch-1.0": "gstreamer1.0-tools",
+    "gst-inspect-1.0": "gstreamer1.0-tools",
     "ptp4l": "linuxptp",
     "iperf": "iperf",
     "mgen": "mgen",

@@ -1,12 +1,13 @@
 """RTP and MPEG-TS of ffmpeg and GStreamer with known packets removed; tshark has to find the same."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from foreign_helpers import Result, Sender, check_single, figures, send_through_losses
 from lab_helpers import analyze, require_programs
-from netns import run
+from netns import require, run
 from numpy.typing import NDArray
 
 from harness.analyzer.jitter import Jitter
@@ -24,6 +25,14 @@ FIRST = 65_500
 """The senders' first number, so that all cross the wrap of 16 bits."""
 
 GONE = [*range(65_530, 65_536), *range(5), 20, 22, *range(100, 110)]
+
+
+GST_ELEMENTS = {
+    "audiotestsrc": "gstreamer1.0-plugins-base",
+    "audioconvert": "gstreamer1.0-plugins-base",
+    "rtpL16pay": "gstreamer1.0-plugins-good",
+    "udpsink": "gstreamer1.0-plugins-good",
+}
 
 
 def heard_numbers(path: Path) -> set[int]:
@@ -100,7 +109,10 @@ def test_rtp_of_ffmpeg(tmp_path: Path) -> None:
 
 
 def test_rtp_of_gstreamer_in_packets_of_a_millisecond(tmp_path: Path) -> None:
-    require_programs("nft", "dumpcap", "tshark", "gst-launch-1.0")
+    require_programs("nft", "dumpcap", "tshark", "gst-launch-1.0", "gst-inspect-1.0")
+    for element, package in GST_ELEMENTS.items():
+        found = subprocess.run(["gst-inspect-1.0", "--exists", element], timeout=60).returncode == 0
+        require("" if found else f"GStreamer's {element} (Debian: {package})")
     source = ["audiotestsrc", "is-live=true", "samplesperbuffer=441", "num-buffers=150"]
     form = [f"audio/x-raw,rate={L16_RATE},channels=2", "!", "audioconvert"]
     payload = ["rtpL16pay", "pt=10", "min-ptime=1000000", "max-ptime=1000000", f"seqnum-offset={FIRST}"]
