@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.model import SENT_DTYPE, UNDEFINED_NS, Endpoint, PacketArray
-from harness.traffic.schedules import Schedule
+from harness.traffic.schedules import Constant, Schedule
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
 PIECE = 4096
@@ -95,6 +95,7 @@ class StreamSender:
         self._n_ahead_from = 0
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
+        self._is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
         self._look_ahead()
 
     @property
@@ -122,6 +123,11 @@ class StreamSender:
     def take(self, now_ns: int) -> Probes:
         """Return the probes due by now, stamped now; empty while none is due or the catch-up limit is reached."""
         place = self.n_taken - self._n_ahead_from
+        if self.duration_ns is not None and self._is_unpaced and now_ns - self.start_ns >= self.duration_ns:
+            self._ahead, self._is_exhausted = (
+                self._ahead[:place],
+                True,
+            )  # due times do not tell when to end, the clock does
         n = int(np.searchsorted(self._ahead[place:], now_ns - self.start_ns, side="right"))
         n = min(n, len(self._data), self._allowance(n, now_ns))
         seq = np.arange(self.n_taken, self.n_taken + n, dtype=np.int64)

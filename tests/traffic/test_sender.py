@@ -113,3 +113,11 @@ def test_whole_frame_leaves_at_once() -> None:
 def test_size_that_no_probe_can_have_is_refused(size: int) -> None:
     with pytest.raises(UsageError, match="64 to 65507"):
         make_sender(size=size)
+
+
+def test_unpaced_stream_ends_by_the_clock() -> None:
+    sender = make_sender(Constant(0), count=None, duration_ns=10 * MS)
+    assert len(sender.take(START + 9 * MS)) > 0
+    assert sender.next_due_ns is not None
+    assert len(sender.take(START + 10 * MS)) == 0
+    assert sender.next_due_ns is None
