@@ -1,0 +1,92 @@
+"""`harness search` as a user calls it: real runs over loopback, results on disk, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.model.search import SearchResult
+from harness.plots.search import search_figure
+from harness.plots.style import encode
+from harness.search import finding, format_search
+from harness.store.documents import read_document
+
+GROUP = "239.255.81.1:5081"
+QUICK = ["--interface", "127.0.0.1", "--trial", "200ms", "--size", "64"]
+
+
+def test_short_search_on_loopback_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "search"
+    code = main(["search", GROUP, *QUICK, "--lowest", "100pps", "--highest", "2kpps", "--output", str(folder)])
+    told = capsys.readouterr()
+    result = read_document(folder / "search.json", SearchResult, 1)
+    assert result.trials[0].asked_pps == 2_000
+    assert result.trials[0].scheduled == 400
+    if result.trials[0].verdict == "loss-free":
+        assert (code, result.end, result.throughput_pps) == (0, "highest passed", 2_000)
+        assert "no loss up to 2 kpps" in told.out.lower()
+    else:  # a machine too busy for 2 kpps has to say that it was the sender
+        assert {trial.verdict for trial in result.trials} <= {"loss-free", "sender-limited"}
+    assert "trial 1" in told.err
+    assert {path.name for path in folder.iterdir()} == {"search.json", "search.png", "search.svg"}
+
+
+def test_absurd_load_is_called_the_senders_fault_and_json_is_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--lowest", "200pps", "--highest", "50Mpps", "--max-trials", "1", "--offload", "--keep", "--json"]
+    assert main(["search", GROUP, *QUICK[:2], "--trial", "5ms", *arguments, "--output", str(tmp_path / "s")]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["end"] == "trials"
+    assert [trial["verdict"] for trial in told["trials"]] in (["sender-limited"], ["own-buffer"])
+    assert told["throughput_pps"] is None
+    assert (tmp_path / "s" / "trial-001" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [GROUP, "--highest", "max"],
+        [GROUP, "--lowest", "9kpps", "--highest", "1kpps"],
+        [GROUP, "--interface", "no-such-interface", "--trial", "10ms"],
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert main(["search", *arguments, "--output", str(tmp_path / "s")]) == 2
+    assert len([line for line in capsys.readouterr().err.splitlines() if "trial" not in line]) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def result(**changes: object) -> SearchResult:
+    fields: dict[str, object] = {
+        "method": "rfc2544", "group": GROUP, "interface": None, "receive_interface": None, "size": 64,
+        "offload": False, "buffer_bytes": None, "trial_ns": 10**9, "lowest_pps": 1.0, "highest_pps": 9.0,
+        "resolution_pps": 1.0, "loss_tolerance": 0.0, "trials": [], "throughput_pps": None,
+        "upper_bound_pps": None, "limited_by": None, "end": "interrupted",
+    }  # fmt: skip
+    return SearchResult(**(fields | changes))  # type: ignore[arg-type] # a table of fields
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "no load was tried to its end (interrupted)"),
+        ({"throughput_pps": 9.0, "end": "highest passed"}, "no loss up to 9 pps, the highest load searched"),
+        (
+            {"throughput_pps": 5.0, "upper_bound_pps": 6.0, "limited_by": "loss", "end": "resolved"},
+            "no loss up to 5 pps; at 6 pps the network lost packets",
+        ),
+        (
+            {"upper_bound_pps": 1.0, "limited_by": "sender-limited", "end": "lowest failed"},
+            "no load passed; at 1 pps this sender fell behind, so the network's limit was not reached",
+        ),
+    ],
+)
+def test_finding_names_the_limit(changes: dict[str, object], sentence: str) -> None:
+    found = result(**changes)
+    assert finding(found) == sentence
+    assert format_search(found).splitlines()[0].lower().startswith(sentence.lower()[:20])
+    assert encode(search_figure(found, sentence), "svg").startswith(b"<?xml")
