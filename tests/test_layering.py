@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "evidence": {"model", "protocols"},
     "diagnosis": {"model"},
     "limits": {"model"},
+    "compare": {"model", "protocols", "analyzer", "analysis", "capture", "store", "traffic", "plots", "report"},
     "net": {"model", "traffic", "protocols"},
     "hosts": {"model", "net", "evidence", "store", "protocols"},
     "lab": {"model", "net", "evidence", "store", "protocols"},
