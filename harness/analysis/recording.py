@@ -158,6 +158,15 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             )
         if info.offload:
             notes.append("receive offload: packets of one kernel buffer share a time stamp, and are dropped together")
+    overflows = sum(rise for name, rise in manifest.system_counters.items() if name.endswith(".receive_buffer_errors"))
+    own_drops = sum(reader.counters.socket_drops.values())
+    if overflows > own_drops:
+        notes.append(
+            f"sockets of other programs on this host overflowed meanwhile: {overflows - own_drops:,} datagrams"
+        )
+    for name, rise in manifest.system_counters.items():
+        if rise > 0 and name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
+            notes.append(f"interface counter {name} rose by {rise:,} during the run")
     steps = [event for event in reader.events if event.kind == "clock_step"]
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")

@@ -30,7 +30,10 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One receiver of the run: what it joined and what the kernel really gave it."""
+    """One receiver of the run: what it joined and what the kernel really gave it.
+
+    `left_ns` is when it stopped listening before the run's end, because its host was lost; None: it listened to the end.
+    """
 
     name: str = ""
     groups: list[str]
@@ -41,6 +44,7 @@ class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     buffer_granted: int | None = None
     counts_drops: bool = False
     joined_ns: int | None = None
+    left_ns: int | None = None
     path: str = "batch"
     offload: bool = False
 
@@ -85,6 +89,31 @@ class End(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     error: str | None = None
 
 
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One host of a run over several: who it was, how its clock stood, and what became of its part.
+
+    Attributes:
+      name, kind, where: as the scenario names it; `where` its namespace or address, "" for this machine.
+      host, boot_id, versions: what its agent says of itself.
+      clock_offset_ns: its clock minus the time line of this recording, already taken out of every time in it; 0 for a
+        host with the same clock; None when it was never measured.
+      clock_error_bound_ns: how far that may be wrong; None when it was never measured.
+      lost: why and when its agent was lost, one line; None when it was there to the end.
+      missing: what this recording lacks of it, one line; None when nothing.
+    """
+
+    name: str
+    kind: str
+    where: str = ""
+    host: str = ""
+    boot_id: str = ""
+    versions: dict[str, str] = {}
+    clock_offset_ns: int | None = None
+    clock_error_bound_ns: int | None = None
+    lost: str | None = None
+    missing: str | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that a reader needs beside the packets.
 
@@ -94,6 +123,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       asked: the arguments as given; resolved: the scenario with every default and unit resolved.
       versions: of this program, Python, the libraries, the operating system.
       host: host name; boot_id: of this boot, "" where the system has none.
+      system_counters: by how much the system's own counters rose during the run, "udp4.receive_buffer_errors",
+        "eth0.drops_in"; other programs' traffic is among them.
+      hosts: those of a run over several, [] for a run of this machine alone.
     """
 
     version: int = MANIFEST_VERSION
@@ -106,8 +138,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str = ""
     boot_id: str = ""
     clocks: Clocks
+    hosts: list[HostInfo] = []
     receivers: list[ReceiverInfo] = []
     senders: list[SenderInfo] = []
     streams: list[StreamInfo] = []
     counters: Counters = Counters()
+    system_counters: dict[str, int] = {}
     end: End | None = None

@@ -17,6 +17,7 @@ from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
 from harness.run.sending import Sending
+from harness.run.watch import CounterWatch
 from harness.store import RunWriter
 from harness.units import NS_PER_S
 
@@ -53,6 +54,7 @@ class Run:
         self.receivings = [Receiving(receiver, self.recorder) for receiver in plan.receivers]
         self.started_ns = clock.now_ns()
         self.outcome = Outcome(writer.path)
+        self._watch = CounterWatch(plan.interfaces)
         self._n_sending = len(self.sendings)
         self._ended = trio.Event()
 
@@ -218,6 +220,7 @@ class Run:
         for info in self.recorder.registry.take_fresh():
             self.writer.add_stream(info)
         self.writer.set_counters(self.counters())
+        self.writer.amend(system_counters=self._watch.risen())
         now_ns = self.clock.now_ns()
         end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)
         try:

@@ -89,6 +89,13 @@ class Plan:
     resolved: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def interfaces(self) -> list[str]:
+        """The names of all interfaces that are named in it, sorted."""
+        named = {stream.interface for stream in self.streams}
+        named |= {joined.interface for receiver in self.receivers for joined in receiver.memberships}
+        return sorted(name for name in named if name is not None)
+
+    @property
     def kind(self) -> str:
         """The manifest's kind: "send", "receive" or "run" for both."""
         if not self.receivers:

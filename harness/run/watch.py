@@ -1,0 +1,37 @@
+"""What the system counted during a run, beside what the run's own sockets counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from harness.net import interface_counters, udp_counters
+
+
+class CounterWatch:
+    """Reads the system's counters now, and says later by how much they have risen.
+
+    UDP counters are those of the whole host (on Linux of this network namespace), so other programs' datagrams are
+    among them: `receive_buffer_errors` above the receivers' own drops means that another program's socket overflowed.
+    """
+
+    def __init__(self, interfaces: Iterable[str]) -> None:
+        self._udp = {version: udp_counters(version) for version in (4, 6)}
+        self._interfaces = {name: interface_counters(name) for name in sorted(set(interfaces))}
+
+    def risen(self) -> dict[str, int]:
+        """Return the rise of each counter that is known, by name: "udp4.receive_buffer_errors", "eth0.drops_in"."""
+        rises: dict[str, int] = {}
+        for version, before in self._udp.items():
+            now = udp_counters(version)
+            if before is not None and now is not None:
+                rises |= _named(f"udp{version}", asdict(now - before))
+        for name, was in self._interfaces.items():
+            counted = interface_counters(name)
+            if was is not None and counted is not None:  # an interface that went away has taken its counters along
+                rises |= _named(name, asdict(counted - was))
+        return rises
+
+
+def _named(prefix: str, values: dict[str, int | None]) -> dict[str, int]:
+    return {f"{prefix}.{name}": value for name, value in values.items() if value is not None}
