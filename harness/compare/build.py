@@ -12,7 +12,7 @@ from harness.compare.matching import Column, Union, match_streams
 from harness.compare.shared import NOTHING, Received, alignment, due_range, shared_loss
 from harness.compare.sources import Subject, received_of
 from harness.compare.statistics import holm
-from harness.compare.timeline import extent_of
+from harness.compare.timeline import extent_of, label_of
 from harness.errors import UsageError
 from harness.model import StreamSummary, Summary
 from harness.model.comparison import ComparedRun, Comparison, Match, Member, SharedLoss
@@ -116,13 +116,12 @@ def _match(
             shared = msgspec.structs.replace(found, sentence=_where(found, members, streams))
         if reason:
             notes.append(f"{plain(streams[0].label, 80)}: {reason}.")
-    label = _label(streams[0])
     sides = [
         Side(place, member.name, stream, subjects[member.run].has_one_clock)
         for place, (member, stream) in enumerate(zip(members, streams, strict=True))
     ]
     return Match(
-        label=label,
+        label=label_of(streams[0]),
         kind="same" if union.is_same else "counterpart",
         by=union.by,
         members=members,
@@ -130,12 +129,6 @@ def _match(
         shared=shared,
         findings=[item for side in sides[1:] for item in findings_between(sides[0], side, shared, alpha)],
     )
-
-
-def _label(stream: StreamSummary) -> str:
-    """Return a stream's label without its receiver, which is what differs."""
-    ending = f" at {stream.receiver}"
-    return stream.label.removesuffix(ending) if stream.receiver else stream.label
 
 
 def _shared(

@@ -35,10 +35,15 @@ def drawn_streams(comparison: Comparison, summaries: Sequence[Summary]) -> list[
             (stream,) = [item for item in summaries[member.run].streams if item.number == member.number]
             start_ns = comparison.runs[member.run].start_ns
             delta = -start_ns if comparison.axis == "relative" and start_ns is not None else 0
-            named = msgspec.structs.replace(stream, label=f"{member.name}: {match.label}")
+            named = msgspec.structs.replace(stream, label=f"{member.name}: {label_of(stream)}")
             streams.append(moved(named, delta))
         drawn.append(streams)
     return drawn
+
+
+def label_of(stream: StreamSummary) -> str:
+    """Return a stream's label without its receiver, which is what differs."""
+    return stream.label.removesuffix(f" at {stream.receiver}") if stream.receiver else stream.label
 
 
 def moved(stream: StreamSummary, delta_ns: int) -> StreamSummary:

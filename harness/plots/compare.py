@@ -98,7 +98,8 @@ def _title(comparison: Comparison) -> str:
     findings = [finding for match in comparison.matches for finding in match.findings]
     measures = list(dict.fromkeys(finding.measure for finding in findings if finding.is_significant))
     if measures:
-        return wording.sentence(f"{', '.join(measures)} {'differs' if len(measures) == 1 else 'differ'} significantly")
+        listed = " and ".join([", ".join(measures[:-1]), measures[-1]] if len(measures) > 1 else measures)
+        return wording.sentence(f"{listed} {'differs' if len(measures) == 1 else 'differ'} significantly")
     is_tested = any(finding.p_value is not None for finding in findings)
     return "No significant difference" if is_tested else "Nothing could be tested for a significant difference"
 
