@@ -15,7 +15,7 @@ from harness.errors import RecordError
 from harness.limits import hold
 from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
 from harness.model.scenario import Expect
-from harness.store import RunReader, open_run
+from harness.store import RunReader, layout, open_run, read_summary, write_summary
 from harness.units import NS_PER_S, format_duration
 
 PLAUSIBLE_DELAY_NS = NS_PER_S
@@ -45,25 +45,61 @@ def analyze_recording(
       RecordError: no run there, or one that cannot be read.
     """
     reader = path if isinstance(path, RunReader) else open_run(path)
+    parameters = parameters or Parameters()
+    counted = read_counted(reader, parameters)
+    if counted is not None:
+        summary = counted
+    else:
+        fold = Fold(parameters, is_first=True)
+        for info in _with_clock_offsets(reader, reader.manifest.streams):
+            fold.add_stream(info)
+        for packets in _with_progress(reader, on_progress):
+            fold.update(packets)
+        summary = _summary_of(reader, fold, sender_run)
+    if expect is None:
+        expect = msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
+    return msgspec.structs.replace(summary, limits=hold(summary, expect))
+
+
+def write_counted(path: Path, fold: Fold) -> None:
+    """Write the summary of a run whose packets were counted: what was folded live is all that there is.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    write_summary(path / layout.COUNTED, _summary_of(open_run(path), fold, None))
+
+
+def read_counted(reader: RunReader, parameters: Parameters) -> Summary | None:
+    """Return the stored summary of a run whose packets were counted; None for one that is on record packet by packet.
+
+    A run that was killed while it counted has none: then the packets recorded before are analyzed, which a note says.
+    """
+    path = reader.path / layout.COUNTED
+    if reader.manifest.counted_from_ns is None or not path.exists():
+        return None
+    summary = read_summary(path)
+    note = "packets were counted, not recorded one by one: figures are from the live analysis"
+    if parameters != summary.parameters:
+        note += " with its thresholds, those asked for now cannot be applied"
+    return msgspec.structs.replace(summary, notes=[note, *summary.notes])
+
+
+def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summary:
+    """Return the summary of a run whose packets are folded, with all that the run knows beside them."""
     sender_reader = open_run(sender_run) if sender_run is not None else reader
     if sender_run is not None and not sender_reader.manifest.senders:
         raise RecordError(f"{sender_run} holds no sender's log; name the run of `harness send`")
     manifest, senders = reader.manifest, sender_reader.manifest.senders
-    parameters = parameters or Parameters()
-    accounts = _read_accounts(sender_reader, senders)
-    streams = _with_clock_offsets(reader, manifest.streams)
-    fold = Fold(parameters, is_first=True)
-    for info in [*streams, *silent_streams(manifest, senders)]:
+    for info in silent_streams(manifest, senders):
         fold.add_stream(info)
-    for packets in _with_progress(reader, on_progress):
-        fold.update(packets)
+    accounts = _read_accounts(sender_reader, senders)
     by_identity: dict[tuple[int | None, int | None], SentLog] = {
         (info.stream_id, info.epoch): accounts[info.stream].log() for info in senders
     }
     counters = reader.counters
-    observed = _observed(reader)
     found = fold.summaries(
-        observed=observed,
+        observed=_observed(reader),
         joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
         sent={
             number: by_identity[stream.info.stream_id, stream.info.epoch]
@@ -75,9 +111,9 @@ def analyze_recording(
             for info in manifest.receivers
         },
     )
-    summary = Summary(
+    return Summary(
         path=str(reader.path),
-        parameters=parameters,
+        parameters=fold.parameters,
         streams=found,
         senders=[accounts[info.stream].summary() for info in senders],
         events=reader.events,
@@ -87,9 +123,6 @@ def analyze_recording(
         monotonic_offset_ns=manifest.clocks.realtime_ns - manifest.clocks.monotonic_ns,
         notes=[*_notes(reader, sender_reader), *compare_with_truth(sender_reader.path, found)],
     )
-    if expect is None:
-        expect = msgspec.convert(manifest.resolved.get("expect", {}), Expect)
-    return msgspec.structs.replace(summary, limits=hold(summary, expect))
 
 
 def _read_accounts(reader: RunReader, senders: list[SenderInfo]) -> dict[int, SenderFold]:
@@ -150,6 +183,8 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     notes = list(dict.fromkeys([*reader.warnings, *sender_reader.warnings]))
     if manifest.end is not None and manifest.end.error is not None:
         notes.append(f"the run ended with an error: {manifest.end.error}")
+    if manifest.counted_from_ns is not None and not (reader.path / layout.COUNTED).exists():
+        notes.append("packets were only counted from some time on, and the run did not live to write its counts")
     for info in manifest.receivers:
         if info.buffer_asked and info.buffer_granted and info.buffer_granted < info.buffer_asked:
             notes.append(

@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offload", action="store_true", help="receive offload (Linux): for rate, not for per-packet truth"
     )
+    parser.add_argument(
+        "--record",
+        choices=("packets", "counters"),
+        default="packets",
+        help="each packet (default), or only counters and windows, for rates that no disk takes",
+    )
     add_limits(parser)
     add_thresholds(parser)
     add_output(parser)
@@ -85,6 +91,7 @@ def execute(args: argparse.Namespace) -> int:
     )
     scenario = Scenario(
         name="receive",
+        record=args.record,
         duration=args.duration,
         timeout=args.timeout,
         receiver=[receiver],

@@ -51,6 +51,7 @@ def perform_and_conclude(
             folder=folder,
             on_progress=progress.update,
             on_start=announce,
+            parameters=parameters,
         )
     code = analyze_and_print(outcome.path, args, parameters)
     if outcome.error is not None:
@@ -116,4 +117,5 @@ def print_json(value: object) -> None:
     """Print one JSON document on stdout."""
     import msgspec
 
-    sys.stdout.write(json.dumps(msgspec.to_builtins(value, enc_hook=str), ensure_ascii=False) + "\n")
+    is_ascii = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")
+    sys.stdout.write(json.dumps(msgspec.to_builtins(value, enc_hook=str), ensure_ascii=is_ascii) + "\n")

@@ -125,6 +125,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       host: host name; boot_id: of this boot, "" where the system has none.
       system_counters: by how much the system's own counters rose during the run, "udp4.receive_buffer_errors",
         "eth0.drops_in"; other programs' traffic is among them.
+      counted_from_ns: from when on packets were only counted and not recorded one by one, because the user asked for
+        that or the disk could not keep up; None when every packet is on record.
       hosts: those of a run over several, [] for a run of this machine alone.
     """
 
@@ -144,4 +146,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     streams: list[StreamInfo] = []
     counters: Counters = Counters()
     system_counters: dict[str, int] = {}
+    counted_from_ns: int | None = None
     end: End | None = None

@@ -31,14 +31,31 @@ class Impair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A machine that takes part; so far only this one ("local")."""
+    """A place where streams are sent and received; what each kind needs is checked in `scenario_text`.
+
+    Attributes:
+      kind: "local" a process on this machine, "namespace" one in a network namespace of it, "ssh" another machine.
+      namespace: the network namespace's name; None for the host's own.
+      address, user, port, identity: as the OpenSSH client takes them; None leaves them to its configuration.
+      known_hosts: file with the host's key; None for the OpenSSH client's own.
+      python: the Python there that has multicast-harness installed; None: this one's, and over ssh `python3`.
+      retry: how long a host that was lost is waited for, after the run, to fetch its recording.
+    """
 
     name: str
-    kind: Literal["local"] = "local"
+    kind: Literal["local", "namespace", "ssh"] = "local"
+    namespace: str | None = None
+    address: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    known_hosts: str | None = None
+    python: str | None = None
+    retry: str = "30s"
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stream of probes to send."""
+    """A stream of probes to send; without a `host`, from this machine."""
 
     group: str
     interface: str | None = None
@@ -59,7 +76,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A receiver: what it joins, where, and for how long."""
+    """A receiver: what it joins, where, and for how long; without a `host`, on this machine."""
 
     groups: list[str]
     name: str = ""
@@ -73,7 +90,11 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something done at a time after the start of the run; `receiver` names whom it concerns ("" = all)."""
+    """Something done at a time after the start of the run.
+
+    `receiver` names whom it concerns: a receiver's name, on whatever host, "host/name", a host's name for its receiver
+    without a name, or "" for all.
+    """
 
     at: str
     action: Literal["join", "leave", "reopen", "note"]
@@ -119,6 +140,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       duration: when the run ends at the latest; None: when every stream has been sent and has had `linger` to arrive.
       timeout: how long receivers wait for a first packet before the run gives up; None waits for ever.
       linger: how long receivers stay after the last stream has ended.
+      record: "packets" one by one, or only "counters" and windows, for rates that no disk takes.
       seed: of everything random that has no seed of its own.
     """
 
@@ -128,6 +150,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout: str | None = None
     linger: str = "500ms"
     seed: int = 1
+    record: Literal["packets", "counters"] = "packets"
     host: list[Host] = []
     stream: list[Stream] = []
     receiver: list[Receiver] = []

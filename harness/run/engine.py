@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import msgspec
 import trio
 
 from harness.errors import HarnessError, StorageError
-from harness.model import Clocks, Counters, End
+from harness.model import Clocks, Counters, End, Parameters
 from harness.net import RunClock, SenderSocket
 from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
@@ -46,9 +47,11 @@ class Run:
       started_ns: when the timeline began, on the run's time line.
     """
 
-    def __init__(self, plan: Plan, writer: RunWriter, clock: RunClock, clocks: Clocks) -> None:
+    def __init__(
+        self, plan: Plan, writer: RunWriter, clock: RunClock, clocks: Clocks, parameters: Parameters | None = None
+    ) -> None:
         self.plan, self.writer, self.clock, self.clocks = plan, writer, clock, clocks
-        self.recorder = Recorder(writer, clock)
+        self.recorder = Recorder(writer, clock, parameters)
         self.recorder.counters = self.counters
         self.sendings = [Sending(stream, self.recorder) for stream in plan.streams]
         self.receivings = [Receiving(receiver, self.recorder) for receiver in plan.receivers]
@@ -106,6 +109,8 @@ class Run:
         if self.receivings and self.receivings[0].sockets:
             self.clocks = msgspec.structs.replace(self.clocks, rx_source=self.receivings[0].rx_source)
             self.writer.amend(clocks=self.clocks)
+        if self.plan.is_counting:
+            self.recorder.count_only("asked for")
         self.recorder.event("start", f"{self.plan.name} starts", t_ns=self.started_ns)
         return sockets
 
@@ -163,11 +168,13 @@ class Run:
                 getattr(receiving, event.action)(*([] if event.action == "reopen" else [event.group]))
 
     async def _watch_signals(self) -> None:
-        """Let Ctrl-C and a polite kill end the run and keep the data; a second one ends it at once."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        """Let Ctrl-C, a polite kill and a closed terminal end the run and keep the data; a second one does at once."""
+        with trio.open_signal_receiver(*ending_signals()) as signals:
             async for number in signals:
                 if self._ended.is_set():
-                    raise KeyboardInterrupt
+                    if number in (signal.SIGINT, signal.SIGTERM):
+                        raise KeyboardInterrupt
+                    continue  # a terminal that closes tells so twice, by the kernel and by the shell
                 self.recorder.event("note", f"{signal.Signals(number).name} received: ending")
                 self.stop("interrupted")
 
@@ -223,11 +230,20 @@ class Run:
         self.writer.amend(system_counters=self._watch.risen())
         now_ns = self.clock.now_ns()
         end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)
-        try:
+        with contextlib.suppress(StorageError):  # the disk refused before: `finish` still writes how the run ended
             self.recorder.event("end", f"{self.plan.name} ends: {self.outcome.reason}")
+        try:
             await trio.to_thread.run_sync(self.writer.finish, end)
         except StorageError as exc:
             self.outcome.reason, self.outcome.error = "error", str(exc)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a run and keep its data; not a hang-up that nohup has switched off."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    return signals
 
 
 def first_error(group: BaseExceptionGroup[HarnessError]) -> HarnessError:

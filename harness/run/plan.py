@@ -85,6 +85,7 @@ class Plan:
     timeout_ns: int | None
     linger_ns: int
     expect: Expect
+    is_counting: bool = False
     notes: tuple[str, ...] = ()
     resolved: dict[str, Any] = field(default_factory=dict)
 
@@ -146,6 +147,7 @@ def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
         timeout_ns=parse_duration(scenario.timeout) if scenario.timeout else None,
         linger_ns=parse_duration(scenario.linger),
         expect=scenario.expect,
+        is_counting=scenario.record == "counters",
         notes=tuple(_notes(streams, receivers)),
         resolved=_described(scenario, streams, receivers),
     )

@@ -12,8 +12,8 @@ from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
 
-FLUSH_PERIOD_S = 1.0
-"""How often records are written and synced; what a crash can cost at most."""
+POLL_S = 0.2
+"""How often the writer is asked to write; it does once a second, and when its buffers are half full."""
 
 
 class Recorder:
@@ -21,17 +21,19 @@ class Recorder:
 
     Attributes:
       registry: numbers the streams that are heard.
-      fold: the live analysis, for the status line only; the summary is made from disk afterwards.
+      fold: the live analysis: for the status line, and for the summary of a run whose packets are only counted.
+      is_counting: packets are no longer recorded one by one.
       counters: reads the receivers' running totals.
       n_received, n_sent, n_refused: packets so far.
     """
 
     counters: Callable[[], Counters] = Counters
 
-    def __init__(self, writer: RunWriter, clock: RunClock) -> None:
+    def __init__(self, writer: RunWriter, clock: RunClock, parameters: Parameters | None = None) -> None:
         self.writer, self.clock = writer, clock
         self.registry = StreamRegistry()
-        self.fold = Fold(Parameters(), is_first=True)
+        self.fold = Fold(parameters or Parameters(), is_first=True)
+        self.is_counting = False
         self.n_received = self.n_sent = self.n_refused = 0
 
     def packets(self, records: PacketArray) -> None:
@@ -43,9 +45,18 @@ class Recorder:
                 self.event("end_of_stream", f"stream {info.number}: {info.sent} sent", receiver=info.receiver)
             self.writer.add_stream(info)
             self.fold.add_stream(info)
-        self.writer.append_packets(records)
+        if not self.is_counting and self.writer.is_behind:
+            self.count_only("the disk takes packets more slowly than they come")
+        if not self.is_counting:
+            self.writer.append_packets(records)
         self.fold.update(records)
         self.n_received += len(records)
+
+    def count_only(self, why: str) -> None:
+        """From now on count packets and their windows, through the same fold, and record them no longer one by one."""
+        self.is_counting = True
+        self.writer.amend(counted_from_ns=self.clock.now_ns())
+        self.event("note", f"packets are counted from here on, not recorded one by one: {why}")
 
     def sent(self, records: PacketArray) -> None:
         """Take records of a sender's log."""
@@ -68,9 +79,9 @@ class Recorder:
         )
 
     async def keep_flushing(self) -> None:
-        """Write and sync about once a second until cancelled; watch the realtime clock for steps."""
+        """Write and sync about once a second until cancelled."""
         while True:
-            await trio.sleep(FLUSH_PERIOD_S)
+            await trio.sleep(POLL_S)
             await self.flush()
 
     async def flush(self) -> None:

@@ -11,10 +11,11 @@ from typing import Any, Literal, cast
 
 import trio
 
+from harness.analysis.recording import write_counted
 from harness.analysis.truth import TRUTH
 from harness.errors import StorageError
 from harness.evidence import boot_id, clock_state, environment, versions
-from harness.model import Clocks, Manifest
+from harness.model import Clocks, Manifest, Parameters
 from harness.model.scenario import Scenario
 from harness.net import RunClock
 from harness.run.engine import Outcome, Run
@@ -34,6 +35,7 @@ def perform(
     folder: Path = Path(),
     on_progress: Progress | None = None,
     on_start: Callable[[Run], None] | None = None,
+    parameters: Parameters | None = None,
 ) -> Outcome:
     """Run a scenario and return how it ended; its recording is complete on disk then.
 
@@ -45,6 +47,7 @@ def perform(
       folder: where relative file names in the scenario start from.
       on_progress: called twice a second while it runs.
       on_start: called once, before the first packet.
+      parameters: thresholds of the live analysis; they matter where packets are only counted.
 
     Raises:
       HarnessError: the scenario cannot be run here; no directory was made then.
@@ -73,13 +76,15 @@ def perform(
         clocks=clocks,
     )
     writer = RunWriter.create(path, manifest, environment())
-    run = Run(plan, writer, clock, clocks)
+    run = Run(plan, writer, clock, clocks, parameters)
     for note in plan.notes:
         run.recorder.event("note", note)
     if on_start is not None:
         on_start(run)
     outcome = trio.run(run.execute, on_progress)
     _write_truth(run, path)
+    if run.recorder.is_counting:
+        write_counted(path, run.recorder.fold)
     return outcome
 
 

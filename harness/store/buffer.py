@@ -30,6 +30,12 @@ class RowBuffer:
         """Whether rows should go to the disk soon, whatever the clock says."""
         return 2 * self.n_rows >= self._block_rows * self._max_blocks
 
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether less than a quarter of the room is left, blocks that are being written counted as taken."""
+        n_available = len(self._free) + self._max_blocks - self._n_blocks
+        return 4 * n_available < self._max_blocks
+
     def append(self, rows: PacketArray) -> int:
         """Copy rows in and return how many found room; fewer than given when the disk must catch up first."""
         taken = 0

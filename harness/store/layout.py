@@ -10,6 +10,8 @@ PACKETS = "packets"
 SENT = "sent"
 """Stem of sent.bin (SENT_DTYPE) and sent.crc; they exist once something was sent."""
 SUMMARY = "summary.json"
+COUNTED = "counted.json"
+"""The summary of a run that was counted and not recorded packet by packet; same format as SUMMARY."""
 
 READABLE = "a run directory (with manifest.json), a .pcap, a .pcapng, a .csv or a .parquet"
 """What `harness analyze` takes, for the error messages."""

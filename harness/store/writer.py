@@ -187,6 +187,12 @@ class RunWriter:
         if is_storm:
             self.flush(force=True)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the disk takes packets more slowly than they come, so that an append will soon have to wait."""
+        with self._memory_lock:
+            return self._packets.is_nearly_full
+
     def append_packets(self, rows: PacketArray) -> None:
         """Add packets received, shape (n,), PACKET_DTYPE, n = 0 allowed; they are copied.
 
