@@ -20,14 +20,14 @@ from harness.capture.words import ENHANCED_PACKET, SECTION
 from harness.errors import StorageError
 
 _HEAD = 28
-_NAME, _DESCRIPTION, _RESOLUTION = 2, 3, 9
+_COMMENT, _NAME, _DESCRIPTION, _RESOLUTION = 1, 2, 3, 9
 
 
 class PcapngFile:
     """A pcapng file being written; use as a context manager. Left by an exception, it leaves no file behind."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the file.
+    def __init__(self, path: Path, comment: str = "") -> None:
+        """Create the file; a comment on all of it stands in its section header.
 
         Raises:
           StorageError: it cannot be created.
@@ -38,7 +38,10 @@ class PcapngFile:
             self._file: BinaryIO = self._part.open("wb")
         except OSError as exc:
             raise StorageError(f"cannot write {path}: {exc.strerror or exc}") from exc
-        self.write(struct.pack("<IIIHHqI", SECTION, 28, 0x1A2B3C4D, 1, 0, -1, 28))
+        options = _option(_COMMENT, comment.encode()) + _option(0, b"") if comment else b""
+        length = 28 + len(options)
+        self.write(struct.pack("<IIIHHq", SECTION, length, 0x1A2B3C4D, 1, 0, -1))
+        self.write(options + struct.pack("<I", length))
 
     def __enter__(self) -> Self:
         return self

@@ -35,7 +35,9 @@ _V6_HEADER = np.dtype(
 _UDP_HEADER = np.dtype([("source", ">u2"), ("destination", ">u2"), ("length", ">u2"), ("checksum", ">u2")])
 
 
-def write_pcapng(path: str | Path, batches: Iterable[Datagrams], names: Mapping[int, str] | None = None) -> int:
+def write_pcapng(
+    path: str | Path, batches: Iterable[Datagrams], names: Mapping[int, str] | None = None, comment: str = ""
+) -> int:
     """Write datagrams to a pcapng file and return how many there were.
 
     A datagram that was kept in part has no checksum (0), since that of the rest is not known. A time that is not known
@@ -45,6 +47,7 @@ def write_pcapng(path: str | Path, batches: Iterable[Datagrams], names: Mapping[
       path: the file; what is there is replaced once the new one is whole.
       batches: the datagrams.
       names: of the interfaces by ifindex; others are called "ifindex 3".
+      comment: on the whole file, for its readers.
 
     Raises:
       StorageError: the file cannot be written.
@@ -52,7 +55,7 @@ def write_pcapng(path: str | Path, batches: Iterable[Datagrams], names: Mapping[
     """
     known: dict[int, int] = {}
     n_written = 0
-    with PcapngFile(Path(path)) as file:
+    with PcapngFile(Path(path), comment) as file:
         for batch in batches:
             if not len(batch):
                 continue

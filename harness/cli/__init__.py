@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
+from harness.cli.streams import told_streams
 from harness.errors import HarnessError, nearest
 
 COMMANDS = {
@@ -28,7 +28,7 @@ COMMANDS = {
     "plot": "draw the figures of a recording",
     "report": "write report.html and report.md of a recording",
     "compare": "recordings side by side, and what differs significantly",
-    "export": "write a recording as CSV or Parquet",
+    "export": "write a recording or capture, or a part of it, as CSV, Parquet or pcapng",
     "protocols": "list the known formats; check a schema of your own",
     "completion": "print completions for bash, zsh or tcsh",
 }
@@ -39,16 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments)
+        with told_streams():
+            return _run(arguments)
     except HarnessError as exc:
         print(f"harness: {exc}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("harness: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _run(arguments: list[str]) -> int:
@@ -65,7 +63,16 @@ def _run(arguments: list[str]) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, like all of this program's."""
+    """An ArgumentParser whose errors are one line, like all of this program's, with the nearest valid spelling."""
+
+    def parse_known_args(  # type: ignore[override] # argparse has overloads for a namespace of any type
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            near = nearest(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"{unknown[0]!r} is not understood{near if near.startswith('; did') else ''}")
+        return known, unknown
 
     def error(self, message: str) -> None:  # type: ignore[override] # argparse says NoReturn; exit() does not return
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -83,7 +90,7 @@ def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(
-            name, help=help_text, description=help_text.capitalize() + ".", allow_abbrev=False
+            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", allow_abbrev=False
         )
         if name in complete:
             importlib.import_module(f"harness.cli.{name}").add_arguments(command)
