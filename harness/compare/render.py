@@ -13,7 +13,7 @@ from harness.compare.timeline import drawn_streams
 from harness.errors import StorageError, errno_text
 from harness.model import Summary
 from harness.model.comparison import Comparison, Figure, Finding, Match, Unit
-from harness.plots.wording import UNDEFINED, count, duration, percent, plain, plural, sentence
+from harness.plots.wording import UNDEFINED, count, duration, percent, plain, sentence
 from harness.report.markdown import escape
 from harness.report.tables import Table
 from harness.report.text import format_columns
@@ -67,7 +67,7 @@ def match_table(match: Match) -> Table:
         for figure in match.figures
     ]
     how = "one stream, heard by several" if match.kind == "same" else "counterparts"
-    return Table(f"{match.label}: {how}, by {match.by}", columns, rows, frozenset({"figure"}))
+    return Table(plain(f"{match.label}: {how}, by {match.by}", 160), columns, rows, frozenset({"figure"}))
 
 
 def shared_table(match: Match) -> Table | None:
@@ -139,7 +139,7 @@ def _notes(comparison: Comparison, most: int) -> list[str]:
     notes = list(comparison.notes)
     hidden = len(comparison.matches) - most
     if hidden > 0:
-        notes.append(f"{plural(hidden, 'match')} more with --json, or in {JSON}.")
+        notes.append(f"{hidden:,} more matches with --json, or in {JSON}.")
     if comparison.unmatched:
         names = [f"{member.name}: {member.label}" for member in comparison.unmatched[:5]]
         more = f", and {len(comparison.unmatched) - 5} more" if len(comparison.unmatched) > 5 else ""
