@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Run:
     Attributes:
       recorder, sendings, receivings: its parts, for a status line to read.
       started_ns: when the timeline began, on the run's time line.
+      n_sending: streams that are not over yet.
     """
 
     def __init__(
@@ -58,8 +60,8 @@ class Run:
         self.started_ns = clock.now_ns()
         self.outcome = Outcome(writer.path)
         self._watch = CounterWatch(plan.interfaces)
-        self._n_sending = len(self.sendings)
-        self._ended = trio.Event()
+        self.n_sending = len(self.sendings)
+        self._ended, self._all_sent = trio.Event(), trio.Event()
 
     def counters(self) -> Counters:
         """Return the receivers' running totals."""
@@ -80,30 +82,51 @@ class Run:
             self.outcome.reason, self.outcome.error = reason, error
             self._ended.set()
 
-    async def execute(self, on_progress: Callable[[Run], Awaitable[None]] | None = None) -> Outcome:
+    async def stop_sending(self) -> None:
+        """End the streams and wait until they have told their end; receivers go on."""
+        for sending in self.sendings:
+            sending.stop.set()
+        await self._all_sent.wait()
+
+    async def execute(
+        self,
+        on_progress: Callable[[Run], Awaitable[None]] | None = None,
+        *,
+        begin: Callable[[], Awaitable[int]] | None = None,
+    ) -> Outcome:
         """Run until it ends by itself, by the plan's duration or by a signal, and finish the recording.
 
         An error of the environment (a refused join, a full disk) is the outcome's `error`; what was recorded stays.
+
+        Args:
+          on_progress: called twice a second.
+          begin: for a part of a run over several hosts: awaited once everything is open, it returns when the timeline
+            begins, on the run's time line; then the run ends by `stop` or a signal alone.
         """
         try:
-            sockets = self._open()
-            await self._with_everything_open(sockets, on_progress)
+            await self._with_everything_open(await self._open(begin), on_progress, is_part=begin is not None)
         except* HarnessError as group:
             self.outcome.reason, self.outcome.error = "error", str(first_error(group))
         finally:
+            self._all_sent.set()
             for receiving in self.receivings:
                 receiving.close()
             with trio.CancelScope(shield=True):
                 await self._finish()
         return self.outcome
 
-    def _open(self) -> list[SenderSocket]:
+    async def _open(self, begin: Callable[[], Awaitable[int]] | None) -> list[SenderSocket]:
         """Open and join everything that the run starts with, so that an environment error shows before it."""
         for receiving in self.receivings:
             if receiving.plan.start_ns == 0:
                 self.writer.add_receiver(receiving.open())
-        sockets = [sending.open() for sending in self.sendings]
-        self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
+        with contextlib.ExitStack() as opened:
+            sockets = [opened.enter_context(sending.open()) for sending in self.sendings]
+            if begin is None:
+                self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
+            else:
+                self.started_ns = await begin()
+            opened.pop_all()
         for sending, socket in zip(self.sendings, sockets, strict=True):
             self.writer.add_sender(sending.info(socket, self.started_ns + sending.plan.start_ns))
         if self.receivings and self.receivings[0].sockets:
@@ -115,7 +138,11 @@ class Run:
         return sockets
 
     async def _with_everything_open(
-        self, sockets: list[SenderSocket], on_progress: Callable[[Run], Awaitable[None]] | None
+        self,
+        sockets: list[SenderSocket],
+        on_progress: Callable[[Run], Awaitable[None]] | None,
+        *,
+        is_part: bool,
     ) -> None:
         await self.recorder.flush()
         async with trio.open_nursery() as nursery:
@@ -126,7 +153,8 @@ class Run:
                 nursery.start_soon(self._receive, receiving)
             for event in self.plan.events:
                 nursery.start_soon(self._at, event)
-            nursery.start_soon(self._watch_end)
+            if not is_part:
+                nursery.start_soon(self._watch_end)
             if on_progress is not None:
                 nursery.start_soon(self._report, on_progress)
             async with trio.open_nursery() as senders:
@@ -145,7 +173,9 @@ class Run:
 
     async def _send(self, sending: Sending, socket: SenderSocket) -> None:
         await sending.run(socket, self.started_ns + sending.plan.start_ns)
-        self._n_sending -= 1
+        self.n_sending -= 1
+        if self.n_sending == 0:
+            self._all_sent.set()
 
     async def _receive(self, receiving: Receiving) -> None:
         if not receiving.sockets:
@@ -160,6 +190,10 @@ class Run:
 
     async def _at(self, event: EventPlan) -> None:
         await trio.sleep_until(self._trio_time(event.at_ns))
+        self.act(event)
+
+    def act(self, event: EventPlan) -> None:
+        """Do now what an event says; a refused join is an event of its own, not the end of the run."""
         if event.action == "note":
             self.recorder.event("note", event.text or "note", receiver=event.receiver)
             return
@@ -196,10 +230,10 @@ class Run:
             now_ns = clock.now_ns()
             if plan.duration_ns is not None and now_ns >= self.started_ns + plan.duration_ns:
                 self.stop("duration")
-            elif self.sendings and self._n_sending == 0:
+            elif self.sendings and self.n_sending == 0:
                 await trio.sleep(plan.linger_ns / NS_PER_S if self.receivings else 0)
                 self.stop("complete")
-            elif not self.sendings and now_ns > last_event_ns and self._has_heard_every_end():
+            elif not self.sendings and now_ns > last_event_ns and self.has_heard_every_end():
                 await trio.sleep(plan.linger_ns / NS_PER_S)
                 self.stop("end of stream")
             elif (
@@ -210,7 +244,7 @@ class Run:
             ):
                 self.stop("timeout")
 
-    def _has_heard_every_end(self) -> bool:
+    def has_heard_every_end(self) -> bool:
         """Whether every group joined has been heard, and every stream heard has told its end."""
         registry = self.recorder.registry
         heard = {(info.receiver, info.group) for info in registry.streams.values()}

@@ -55,10 +55,13 @@ def receive(group: str, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     return harness("receive", group, "--interface", "127.0.0.1", "--output", "rx", *more, cwd=tmp_path)
 
 
-def test_interrupt_ends_cleanly_and_keeps_everything(endless_sender: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_ends_cleanly_and_keeps_everything(
+    number: signal.Signals, endless_sender: str, tmp_path: Path
+) -> None:
     process = receive(endless_sender, tmp_path, "--json")
     wait_for(tmp_path / "rx" / "packets.crc")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert "Traceback" not in err
@@ -116,8 +119,11 @@ def test_full_disk_ends_the_run_with_one_line_and_all_that_fitted(endless_sender
     assert process.returncode == 2
     assert "Traceback" not in err
     assert "rx" in err.strip().splitlines()[-1]
-    assert open_run(tmp_path / "rx").n_packets * 32 <= limit
-    assert open_run(tmp_path / "rx").n_packets > 500
+    reader = open_run(tmp_path / "rx")
+    assert 500 < reader.n_packets <= limit / 32
+    assert reader.manifest.end is not None
+    assert reader.manifest.end.reason == "error"
+    assert "packets were recorded and are readable" in str(reader.manifest.end.error)
 
 
 def test_timeout_without_a_packet_fails_and_says_so(tmp_path: Path) -> None:
