@@ -75,6 +75,19 @@ class StorageError(HarnessError):
     """A result could not be written: full disk, missing directory, no permission."""
 
 
+class HostError(HarnessError):
+    """A host of a scenario that cannot be reached, does not answer, or has another version of this program.
+
+    Attributes:
+      host: the host's name in the scenario.
+      reason: the sentence without the name.
+    """
+
+    def __init__(self, host: str, reason: str) -> None:
+        self.host, self.reason = host, reason
+        super().__init__(f"host {host}: {reason}")
+
+
 class AnalysisError(HarnessError):
     """Packets that contradict what the analysis was told about them."""
 

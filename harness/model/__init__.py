@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.model.manifest import Clocks as Clocks
     from harness.model.manifest import Counters as Counters
     from harness.model.manifest import End as End
+    from harness.model.manifest import HostInfo as HostInfo
     from harness.model.manifest import Manifest as Manifest
     from harness.model.manifest import ReceiverInfo as ReceiverInfo
     from harness.model.manifest import SenderInfo as SenderInfo
@@ -86,6 +87,7 @@ _MODULES = {
         "Clocks",
         "Counters",
         "End",
+        "HostInfo",
         "Manifest",
         "ReceiverInfo",
         "SenderInfo",

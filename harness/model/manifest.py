@@ -32,7 +32,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One receiver of the run: what it joined and what the kernel really gave it.
 
-    `left_ns` is when it stopped listening before the run's end, because its host was lost; None: it listened to the end.
+    `left_ns` is when it stopped listening because its host was lost; None: it listened to the end of the run.
     """
 
     name: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -128,7 +127,7 @@ class Run:
                 self.started_ns = await begin()
             opened.pop_all()
         for sending, socket in zip(self.sendings, sockets, strict=True):
-            self.writer.add_sender(sending.info(socket, self.started_ns + sending.plan.start_ns))
+            self.writer.add_sender(sending.info(self.started_ns + sending.plan.start_ns, socket))
         if self.receivings and self.receivings[0].sockets:
             self.clocks = msgspec.structs.replace(self.clocks, rx_source=self.receivings[0].rx_source)
             self.writer.amend(clocks=self.clocks)

@@ -15,7 +15,7 @@ import msgspec
 from harness.errors import InterfaceError, UsageError
 from harness.limits import with_profile
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
-from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream
+from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.net import check_usable, find_interface
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
@@ -104,12 +104,13 @@ class Plan:
         return "run" if self.streams else "receive"
 
 
-def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
+def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False) -> Plan:
     """Return the plan of a scenario on this machine.
 
     Args:
       scenario: as parsed.
       folder: where relative file names in it (a schedule's) start from.
+      is_part: a part of a run over several hosts, which is ended from outside.
 
     Raises:
       UsageError: a value that cannot mean anything here.
@@ -124,26 +125,15 @@ def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
         if identities.count(identity) > 1:
             raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
     receivers = tuple(_receiver(receiver) for receiver in scenario.receiver)
-    events = tuple(
-        EventPlan(
-            at_ns=parse_duration(event.at),
-            action=event.action,
-            receiver=event.receiver,
-            group=parse_endpoint(event.group) if event.group else None,
-            text=event.text,
-        )
-        for event in scenario.event
-    )
-    endless = [stream for stream in streams if stream.count is None and stream.duration_ns is None]
-    duration_ns = parse_duration(scenario.duration) if scenario.duration else None
-    if endless and receivers and duration_ns is None:
-        raise UsageError(f"stream to {endless[0].group} never ends; give it a count or a duration, or the run one")
+    events = tuple(event_plan(event) for event in scenario.event)
+    if not is_part:
+        check_endless(scenario)
     return Plan(
         name=scenario.name,
         streams=streams,
         receivers=receivers,
         events=tuple(sorted(events, key=lambda event: event.at_ns)),
-        duration_ns=duration_ns,
+        duration_ns=parse_duration(scenario.duration) if scenario.duration else None,
         timeout_ns=parse_duration(scenario.timeout) if scenario.timeout else None,
         linger_ns=parse_duration(scenario.linger),
         expect=scenario.expect,
@@ -151,6 +141,28 @@ def resolve(scenario: Scenario, folder: Path = Path()) -> Plan:
         notes=tuple(_notes(streams, receivers)),
         resolved=_described(scenario, streams, receivers),
     )
+
+
+def event_plan(event: TimedEvent) -> EventPlan:
+    """Return an event with its quantities parsed."""
+    return EventPlan(
+        at_ns=parse_duration(event.at),
+        action=event.action,
+        receiver=event.receiver,
+        group=parse_endpoint(event.group) if event.group else None,
+        text=event.text,
+    )
+
+
+def check_endless(scenario: Scenario) -> None:
+    """Refuse a run that would wait for the end of a stream that has none.
+
+    Raises:
+      UsageError: there is such a stream.
+    """
+    endless = [stream for stream in scenario.stream if stream.count is None and stream.duration is None]
+    if endless and scenario.receiver and scenario.duration is None:
+        raise UsageError(f"stream to {endless[0].group} never ends; give it a count or a duration, or the run one")
 
 
 def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> StreamPlan:

@@ -47,15 +47,15 @@ class Sending:
             offload=plan.offload,
         )
 
-    def info(self, socket: SenderSocket, first_due_ns: int) -> SenderInfo:
-        """Return what the manifest says of this stream."""
+    def info(self, first_due_ns: int, socket: SenderSocket | None = None) -> SenderInfo:
+        """Return what the manifest says of this stream; without its socket, not where it comes from."""
         plan = self.plan
         return SenderInfo(
             stream=plan.number,
             stream_id=plan.stream_id,
             epoch=plan.epoch,
             group=str(plan.group),
-            source=str(socket.local),
+            source=str(socket.local) if socket is not None else "",
             interface=plan.interface,
             schedule=str(plan.schedule),
             first_due_ns=first_due_ns,

@@ -19,7 +19,7 @@ from harness.model import Clocks, Manifest, Parameters
 from harness.model.scenario import Scenario
 from harness.net import RunClock
 from harness.run.engine import Outcome, Run
-from harness.run.plan import resolve
+from harness.run.plan import Plan, resolve
 from harness.store import RunWriter, fresh_run_path
 
 RESULTS = Path("results")
@@ -54,9 +54,47 @@ def perform(
       StorageError: the directory cannot be made or written.
     """
     plan = resolve(scenario, folder)
+    path = output if output is not None else fresh_run_path(RESULTS, scenario.name if plan.kind == "run" else plan.kind)
+    run = make_run(plan, path, RunClock(), command=command, asked=asked, parameters=parameters)
+    if on_start is not None:
+        on_start(run)
+    outcome = trio.run(run.execute, on_progress)
+    write_rest(run)
+    return outcome
+
+
+def make_run(
+    plan: Plan,
+    path: Path,
+    clock: RunClock,
+    *,
+    command: Sequence[str],
+    asked: dict[str, Any] | None = None,
+    parameters: Parameters | None = None,
+) -> Run:
+    """Make the directory of a run, with manifest and environment, and return the run, ready to be executed.
+
+    Raises:
+      StorageError: the directory cannot be made or written.
+    """
     kind = cast(Literal["receive", "send", "run"], plan.kind)
-    path = output if output is not None else fresh_run_path(RESULTS, scenario.name if kind == "run" else kind)
-    clock = RunClock()
+    manifest = fresh_manifest(kind, clock, command=command, asked=asked, resolved=plan.resolved)
+    writer = RunWriter.create(path, manifest, environment())
+    run = Run(plan, writer, clock, manifest.clocks, parameters)
+    for note in plan.notes:
+        run.recorder.event("note", note)
+    return run
+
+
+def fresh_manifest(
+    kind: Literal["receive", "send", "run"],
+    clock: RunClock,
+    *,
+    command: Sequence[str],
+    asked: dict[str, Any] | None,
+    resolved: dict[str, Any],
+) -> Manifest:
+    """Return what is known of a run before it starts, on this machine."""
     sync, error_bound_ns = clock_state()
     clocks = Clocks(
         realtime_ns=clock.start_realtime_ns,
@@ -64,28 +102,28 @@ def perform(
         sync=sync,
         error_bound_ns=error_bound_ns,
     )
-    manifest = Manifest(
+    return Manifest(
         kind=kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         command=list(command),
         asked=asked or {},
-        resolved=plan.resolved,
+        resolved=resolved,
         versions=versions(),
         host=socket.gethostname(),
         boot_id=boot_id(),
         clocks=clocks,
     )
-    writer = RunWriter.create(path, manifest, environment())
-    run = Run(plan, writer, clock, clocks, parameters)
-    for note in plan.notes:
-        run.recorder.event("note", note)
-    if on_start is not None:
-        on_start(run)
-    outcome = trio.run(run.execute, on_progress)
-    _write_truth(run, path)
+
+
+def write_rest(run: Run) -> None:
+    """Write what stands beside the recording: what impairments did, and the counts of packets that were not recorded.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    _write_truth(run, run.writer.path)
     if run.recorder.is_counting:
-        write_counted(path, run.recorder.fold)
-    return outcome
+        write_counted(run.writer.path, run.recorder.fold)
 
 
 def _write_truth(run: Run, path: Path) -> None:
