@@ -23,6 +23,7 @@ from harness.model import UNDEFINED_NS, Datagrams, PacketFlag
 
 MAX_WIDTH = 65_536
 MAX_MEMBERSHIPS = 1_000_000
+MAX_MEMBERSHIP_BYTES = 64 << 20
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 _DONE = -1
 
@@ -125,6 +126,7 @@ class Capture:
     def _restart(self) -> None:
         self.counters: Counter[str] = Counter()
         self.memberships: list[MembershipMessage] = []
+        self._membership_bytes = 0
         self.warnings: list[str] = []
         self.drops: dict[int, int] = {}
         self.n_frames = self.n_datagrams = 0
@@ -223,7 +225,8 @@ class Capture:
             found = upper.read(int(version[row]), packet, int(frames.rx_ns[row]), interface)
             rows.fate[row], rows.payload[row], rows.kept[row], rows.checksum[row] = _DONE, 0, 0, 0
             if isinstance(found, MembershipMessage):
-                if len(self.memberships) < MAX_MEMBERSHIPS:
+                self._membership_bytes += len(found.payload)
+                if len(self.memberships) < MAX_MEMBERSHIPS and self._membership_bytes <= MAX_MEMBERSHIP_BYTES:
                     self.memberships.append(found)
                 else:
                     self.counters[Skip.TOO_MANY_MEMBERSHIPS] += 1

@@ -76,14 +76,15 @@ class Demultiplexer:
         for code, n in enumerate(np.bincount(decoded.reject).tolist()):
             if code and n:
                 self.rejected[self.protocol.reject_reasons[code]] += n
-        row = decoded.row
-        if not len(row):
+        if not len(decoded):
             return np.empty(0, dtype=PACKET_DTYPE)
-        records = np.zeros(len(row), dtype=PACKET_DTYPE)
+        is_one_each = self.protocol.records is None and len(decoded) == len(meta)
+        of_record = meta if is_one_each else meta[decoded.row]
+        records = np.zeros(len(decoded), dtype=PACKET_DTYPE)
         records["seq"], records["tx_ns"] = decoded.seq, decoded.tx
-        records["rx_ns"], records["ttl"] = meta["rx_ns"][row], meta["ttl"][row]
-        records["size"] = np.minimum(meta["size"][row], 0xFFFF)
-        records["flags"] = decoded.flags | meta["flags"][row]
+        records["rx_ns"], records["ttl"] = of_record["rx_ns"], of_record["ttl"]
+        records["size"] = np.minimum(of_record["size"], 0xFFFF)
+        records["flags"] = decoded.flags | of_record["flags"]
         number = self._stream_numbers(decoded, meta)
         records["stream"] = np.maximum(number, 0)
         if self.protocol.clock is not None and self.protocol.clock_rate is None:

@@ -206,3 +206,19 @@ def test_losses_are_counted_below_any_number() -> None:
     empty = LossPeriods(np.zeros(0, np.int64), np.zeros(0, np.int64))
     assert empty.lost == 0
     assert not empty.contain(asked).any()
+
+
+@pytest.mark.parametrize("value", [0, 48, -7, 2**50])
+def test_a_sketch_of_equal_values_is_that_of_the_same_values_one_by_one(value: int) -> None:
+    at_once, singly = Sketch(), Sketch()
+    at_once.add(np.full(9, value))
+    for other in (value, *[value] * 8):
+        singly.add(np.array([other]))
+    both = [(s.n, s.total, s.minimum, s.maximum, s.percentile("50"), s.distribution()) for s in (at_once, singly)]
+    assert both[0] == both[1]
+    assert both[0][:5] == (9, 9 * value, value, value, value)
+    mixed, apart = Sketch(), Sketch()
+    mixed.add(np.array([value] * 9 + [5]))
+    apart.add(np.full(9, value))
+    apart.add(np.array([5]))
+    assert mixed.distribution() == apart.distribution()
