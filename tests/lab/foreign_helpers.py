@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lab_helpers import Capture, Wire, analyze, lab, wait_for
 
-from harness.analysis import analyze_recording
+from harness.analysis import analyze_file, analyze_recording
 from harness.model import StreamSummary, Summary
 
 
@@ -48,7 +48,6 @@ def send_through_losses(
     sender: Sender,
     places: str,
     n_enough: int | None = None,
-    options: Sequence[str] = (),
     has_sent_file: bool = False,
 ) -> Result:
     """Run a foreign sender, dropping the packets at some places of their order, counted from 0.
@@ -58,7 +57,6 @@ def send_through_losses(
       sender: who sends.
       places: as nft writes a set, "5, 10-12".
       n_enough: end the sender after so many packets; None lets it end by itself.
-      options: for `harness analyze` of the capture.
       has_sent_file: also capture what leaves the sender.
     """
     with lab(folder) as made:
@@ -79,7 +77,10 @@ def send_through_losses(
         file, sent_file = capture.end(), before.end() if before else None
         receiving.interrupt()
         receiving.wait_recorded()
-        captured = analyze(file, "--protocol", sender.protocol, *options)
+        captured = analyze(file, "--protocol", sender.protocol)
+        guessed = [stream for stream in analyze_file(file).streams if stream.group in sender.groups]
+        assert {stream.protocol for stream in guessed} == {sender.protocol}
+        assert figures(guessed) == figures(captured.streams)
         return Result(
             live=analyze_recording(receiving.run),
             captured=captured,
@@ -91,8 +92,8 @@ def send_through_losses(
         )
 
 
-def figures(summary: Summary) -> dict[str, tuple[int | None, ...]]:
-    """Return what must be the same live and from a capture, for each stream."""
+def figures(streams: Sequence[StreamSummary]) -> dict[str, tuple[int | None, ...]]:
+    """Return what must be the same live, from a capture, and from one whose format is guessed, for each stream."""
     return {
         f"{stream.group} {sorted(stream.key.items())}": (
             stream.expected,
@@ -101,14 +102,14 @@ def figures(summary: Summary) -> dict[str, tuple[int | None, ...]]:
             stream.duplicates,
             stream.reordered,
         )
-        for stream in summary.streams
+        for stream in streams
     }
 
 
 def check_single(result: Result, n_lost: int, n_ends: int = 0) -> StreamSummary:
     """Hold a run of one stream against the switch: all that it dropped is lost, all else came."""
     assert result.n_dropped == n_lost
-    assert figures(result.live) == figures(result.captured)
+    assert figures(result.live.streams) == figures(result.captured.streams)
     (stream,) = result.live.streams
     assert (stream.lost, stream.duplicates, stream.reordered) == (n_lost, 0, 0)
     assert stream.received == result.n_seen - n_lost - n_ends

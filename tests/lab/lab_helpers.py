@@ -62,10 +62,10 @@ class Program:
     words: Sequence[str]
     log: Path
 
-    def wait(self, *codes: int) -> None:
-        """Wait for its end; it must have one of the exit codes, 0 when none is given."""
+    def wait(self) -> None:
+        """Wait for its end, which must be a success."""
         code = self.process.wait(PATIENCE_S)
-        assert code in (codes or (0,)), f"{' '.join(self.words)} ended with {code}: {self.said()}"
+        assert code == 0, f"{' '.join(self.words)} ended with {code}: {self.said()}"
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
@@ -126,9 +126,9 @@ class Command(Program):
             sent.wait_recorded()
         return analyze_recording(self.run, sender_run=sent.run if sent else None)
 
-    def printed(self, *codes: int) -> Summary:
+    def printed(self) -> Summary:
         """Wait for the program's own end and return what it printed."""
-        self.wait(*codes)
+        self.wait()
         assert "Traceback" not in self.said(), self.said()
         return msgspec.json.decode(self.out.read_bytes(), type=Summary)
 
@@ -199,11 +199,11 @@ def lab(folder: Path) -> Iterator[Lab]:
         made.close()
 
 
-def analyze(path: Path, *words: str, codes: Sequence[int] = (0,)) -> Summary:
+def analyze(path: Path, *words: str) -> Summary:
     """Return what `harness analyze PATH` prints."""
     line = [sys.executable, "-m", "harness", "analyze", str(path), *words, "--json"]
     done = subprocess.run(line, capture_output=True, timeout=PATIENCE_S)
-    assert done.returncode in codes, f"{' '.join(line)}: {done.stderr.decode()}"
+    assert done.returncode == 0, f"{' '.join(line)}: {done.stderr.decode()}"
     return msgspec.json.decode(done.stdout, type=Summary)
 
 

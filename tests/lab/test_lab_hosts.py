@@ -108,7 +108,7 @@ def test_receiver_joined_on_the_wrong_interface_hears_nothing(tmp_path: Path) ->
         sending = made.harness(tx, "send", "239.7.7.7:5000", "--interface", "tx0", *TRAFFIC)
         sending.wait_recorded()
         receiving.interrupt()
-        alone = receiving.printed()
+        alone = receiving.recorded()
         with_log = receiving.recorded(sending)
     (stream,) = alone.streams
     assert (stream.received, stream.lost, [window.kind for window in stream.windows]) == (0, None, ["never_received"])

@@ -40,12 +40,12 @@ def test_an_interface_that_vanishes_ends_nothing_and_the_recording_is_whole(tmp_
         sending = made.harness(tx, "send", GROUP, "--interface", "tx0", *TRAFFIC)
         wait_packets(rx, "rx0", 200)
         tx.ip("link", "del", "tx0")
-        sent = sending.printed()
+        sending.wait_recorded()
         receiving.interrupt()
         heard = receiving.printed()
         reader = open_run(receiving.run)
         with_log = receiving.recorded(sending)
-    (account,) = sent.senders
+    (account,) = with_log.senders
     (stream,) = heard.streams
     assert (account.scheduled, account.sent + account.refused) == (COUNT, COUNT)
     assert account.errnos == {errno.errorcode[errno.ENODEV]: account.refused}
