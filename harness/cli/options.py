@@ -90,11 +90,13 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         ("loss", "loss ratio", "0.1%%"),
         ("reordered", "reordered ratio", "1%%"),
         ("duplicate-ratio", "duplicates per packet received", "0.1%%"),
+        ("unavailability", "share of seconds with much loss (Y.1540)", "1%%"),
     ):
         limits.add_argument(f"--max-{name}", metavar="RATIO", type=checked(parse_ratio), help=f"{what}, {example}")
     for name, what, example in (
         ("dropout", "longest drop-out window", "200ms"),
         ("gap", "longest time between two arrivals", "2500ms"),
+        ("join-delay", "time from the join to the first packet", "500ms"),
         ("ipdv", "99.9th percentile of IPDV", "3ms"),
         ("pdv", "99.9th percentile of delay minus its minimum", "20ms"),
         ("jitter", "interarrival jitter (RFC 3550)", "1ms"),

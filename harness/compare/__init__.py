@@ -1,8 +1,9 @@
 """Recordings side by side: which streams belong together, what differs, and whether that is more than chance.
 
 `sources` opens what can be compared, `matching` finds what belongs together, `figures` sets it side by side, `shared`
-tells losses by all from losses by some, `statistics` holds the tests, `findings` applies them and says it in words,
-`timeline` brings all to one axis, `build` does it all, `render` writes it down.
+tells losses by all from losses by some, `events` counts what is independent in losses, `statistics` holds the tests,
+`findings` applies them and says it in words, `timeline` brings all to one axis, `build` does it all, `render` writes it
+down.
 """
 
 from harness.compare.build import compare

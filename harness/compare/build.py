@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from harness.compare.events import loss_events
 from harness.compare.figures import figures_of
 from harness.compare.findings import Side, findings_between, sentence_of
 from harness.compare.matching import Column, Union, match_streams
@@ -117,8 +118,8 @@ def _match(
         if reason:
             notes.append(f"{plain(streams[0].label, 80)}: {reason}.")
     sides = [
-        Side(place, member.name, stream, subjects[member.run].has_one_clock)
-        for place, (member, stream) in enumerate(zip(members, streams, strict=True))
+        Side(place, member.name, stream, events, subjects[member.run].has_one_clock)
+        for place, (member, stream, events) in enumerate(zip(members, streams, loss_events(streams), strict=True))
     ]
     return Match(
         label=label_of(streams[0]),

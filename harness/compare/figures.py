@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from harness.compare.events import loss_events
 from harness.model import StreamSummary
 from harness.model.comparison import Figure, Unit
 
@@ -12,9 +13,11 @@ _ROWS: tuple[tuple[str, Unit, Callable[[StreamSummary], float | None]], ...] = (
     ("received", "count", lambda s: s.received),
     ("lost", "count", lambda s: s.lost),
     ("loss ratio", "ratio", lambda s: s.loss_ratio),
-    ("loss events", "count", lambda s: loss_events(s)),
     ("drop-out windows", "count", lambda s: len(s.windows)),
     ("longest window", "ns", lambda s: max((window.duration_ns for window in s.windows), default=None)),
+    ("unavailable seconds (Y.1540)", "count", lambda s: s.pattern.unavailable_blocks if s.pattern else None),
+    ("longest gap in arrivals", "ns", lambda s: s.longest_gap_ns),
+    ("join delay", "ns", lambda s: s.join_delay_ns),
     ("longest loss period", "count", lambda s: s.longest_loss_period),
     ("reordered", "count", lambda s: s.reordered),
     ("duplicates", "count", lambda s: s.duplicates),
@@ -29,21 +32,9 @@ _ROWS: tuple[tuple[str, Unit, Callable[[StreamSummary], float | None]], ...] = (
 def figures_of(streams: Sequence[StreamSummary]) -> list[Figure]:
     """Return the figures of streams, in their order; those that no stream has are left out."""
     found = [Figure(name=name, unit=unit, values=[of(stream) for stream in streams]) for name, unit, of in _ROWS]
+    events = Figure(name="loss events", unit="count", values=[*loss_events(streams)])
+    found.insert(1 + [figure.name for figure in found].index("loss ratio"), events)
     return [figure for figure in found if any(value is not None for value in figure.values)]
-
-
-def loss_events(stream: StreamSummary) -> int | None:
-    """Return how many times packets began to be lost: windows, bursts of scattered loss, and isolated losses.
-
-    A burst of a thousand losses is one event, so that losses which hang together are not counted as evidence a thousand
-    times. None where losses cannot be known.
-    """
-    if stream.lost is None:
-        return None
-    windows = sum(window.packets != 0 for window in stream.windows)
-    events = windows + len(stream.thinning) + (stream.isolated or 0)
-    most = stream.loss_periods if stream.loss_periods is not None else events
-    return max(min(events, most), int(stream.lost > 0))
 
 
 def _above_minimum(stream: StreamSummary) -> float | None:

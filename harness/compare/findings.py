@@ -1,11 +1,11 @@
 """The tests of a comparison, and what they say in words.
 
-Loss is tested by events, not by packets: packets that are lost together are one observation. Receivers of the very same
-stream are compared by the packets that one of them alone lost (an exact McNemar test on runs of such packets), others
-by Fisher's exact test on loss events against packets received. Windows are tested as rates. Delay and IPDV are compared
-as whole distributions by the least Kolmogorov-Smirnov distance that their histograms allow, which makes the test
-conservative; as many observations count as there are bins of time in which something came, since neighbouring delays
-depend on each other.
+Loss is tested by events (see `events`), not by packets: packets that are lost together are one observation. Receivers
+of the very same stream are compared by the packets that one of them alone lost (an exact McNemar test on runs of such
+packets), others by Fisher's exact test on loss events against packets received. Windows are tested as rates. Delay and
+IPDV are compared as whole distributions by the least Kolmogorov-Smirnov distance that their histograms allow, which
+makes the test conservative; as many observations count as there are bins of time in which something came, since
+neighbouring delays depend on each other.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.compare.figures import loss_events
 from harness.compare.statistics import binomial_exact, fisher_exact, ks_bounds, ks_p_value, rate_test
 from harness.model import Distribution, StreamSummary
 from harness.model.comparison import Finding, SharedLoss
@@ -34,11 +33,18 @@ _FEWEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared: place in the match, name, stream, and whether its delays are by one clock."""
+    """One of the two that are compared.
+
+    Attributes:
+      place, name, stream: in the match.
+      events: that its losses amount to; None where they cannot be known.
+      has_one_clock: whether its delays are by one clock, and so true.
+    """
 
     place: int
     name: str
     stream: StreamSummary
+    events: int | None = None
     has_one_clock: bool = False
 
 
@@ -68,9 +74,8 @@ def _untested(measure: str, first: Side, second: Side, reason: str) -> Finding:
 def _loss(first: Side, second: Side, shared: SharedLoss | None) -> Finding | None:
     if shared is not None and first.place in shared.members and second.place in shared.members:
         return _paired_loss(first, second, shared)
-    events = [loss_events(side.stream) for side in (first, second)]
-    a, b = events
-    unknown = [side.name for side, number in zip((first, second), events, strict=True) if number is None]
+    a, b = first.events, second.events
+    unknown = [side.name for side in (first, second) if side.events is None]
     if a is None or b is None:
         return _untested("loss", first, second, f"the loss of {' and '.join(unknown)} cannot be known")
     if not first.stream.expected or not second.stream.expected:

@@ -56,7 +56,7 @@ def difference(figure: Figure) -> str:
 
 def match_table(match: Match) -> Table:
     """Return the figures of a match, a column for each member, and for two of them their difference."""
-    names = tuple(member.name for member in match.members)
+    names = tuple(plain(member.name, 28) for member in match.members)
     columns = ("figure", *names, *(("difference",) if len(names) == 2 else ()))
     rows = [
         (

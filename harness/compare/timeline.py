@@ -8,6 +8,7 @@ import msgspec
 
 from harness.model import StreamSummary, Summary
 from harness.model.comparison import Comparison
+from harness.plots.wording import plain
 
 
 def extent_of(summary: Summary) -> tuple[int, int] | None:
@@ -35,7 +36,7 @@ def drawn_streams(comparison: Comparison, summaries: Sequence[Summary]) -> list[
             (stream,) = [item for item in summaries[member.run].streams if item.number == member.number]
             start_ns = comparison.runs[member.run].start_ns
             delta = -start_ns if comparison.axis == "relative" and start_ns is not None else 0
-            named = msgspec.structs.replace(stream, label=f"{member.name}: {label_of(stream)}")
+            named = msgspec.structs.replace(stream, label=f"{plain(member.name, 30)}: {label_of(stream)}")
             streams.append(moved(named, delta))
         drawn.append(streams)
     return drawn

@@ -14,7 +14,8 @@ _BETWEEN_ARRIVALS = {"outage", "stall", "silence"}
 def arrival_gap(stream: StreamSummary, parameters: Parameters) -> tuple[float, float] | None:
     """Return the least and the most that the longest time between two arrivals can be, in ns.
 
-    Only packets that came within Tmax count, and of those the first copies. Without a schedule a window begins one
+    Only packets that came within Tmax count, and of those the first copies. A summary tells the gap of a stream without
+    a schedule; where it does not, and for others, it is bounded. Without a schedule a window begins one
     interval after the arrival before it, so it gives the gap exactly, and without a window no gap passes the threshold
     of silence. With a schedule neighbours are due no further apart than the longest loss period allows, and arrive no
     further apart than that and the spread of their delays. The bins of the time series bound all of these: between the
@@ -25,6 +26,8 @@ def arrival_gap(stream: StreamSummary, parameters: Parameters) -> tuple[float, f
     """
     if stream.received < 2:
         return None
+    if stream.longest_gap_ns is not None:
+        return float(stream.longest_gap_ns), float(stream.longest_gap_ns)
     interval_ns = stream.schedule.interval_ns
     is_passive = stream.schedule.source == "observed"
     silences = [window.duration_ns for window in stream.windows if window.kind in _BETWEEN_ARRIVALS]

@@ -129,6 +129,14 @@ def _duplicate_ratio(stream: StreamSummary, _: Parameters) -> Bounds | None:
     return _exact(stream.duplicates / stream.received if stream.received else None)
 
 
+def _unavailability(stream: StreamSummary, _: Parameters) -> Bounds | None:
+    """Return the share of whole seconds that were unavailable (Y.1540)."""
+    pattern = stream.pattern
+    if pattern is None or not pattern.blocks or pattern.unavailable_blocks is None:
+        return None
+    return _exact(pattern.unavailable_blocks / pattern.blocks)
+
+
 def _percentile(values: Distribution, name: str) -> float | None:
     """Return a percentile; infinite where samples exist and yet too many are undefined for it (RFC 7679 5.1)."""
     return values.percentiles_ns.get(name, math.inf) if values.n else None
@@ -165,10 +173,18 @@ MEASURES: dict[str, Measure] = {
             "3",
         ),
         ("max_loss_events", _COUNT, _loss_events, "loss periods in an hour (RFC 3357)", "1"),
+        ("max_unavailability", _RATIO, _unavailability, "share of seconds that were unavailable (Y.1540)", "1%"),
         ("max_gap", _TIME, arrival_gap, "longest time between two arrivals", "2500ms"),
         ("max_reordered", _RATIO, _reordered, "reordered ratio (RFC 4737)", "1%"),
         ("max_duplicates", _COUNT, lambda stream, _: _exact(stream.duplicates), "number of duplicates", "0"),
         ("max_duplicate_ratio", _RATIO, _duplicate_ratio, "duplication fraction (RFC 5560)", "0.1%"),
+        (
+            "max_join_delay",
+            _TIME,
+            lambda stream, _: _exact(stream.join_delay_ns),
+            "time from the join to the first packet (RFC 3918)",
+            "500ms",
+        ),
         ("max_ipdv", _TIME, _ipdv, "IPDV, 99.9th percentile (RFC 5481)", "3ms"),
         ("max_pdv", _TIME, _pdv, "PDV: delay, 99.9th percentile minus minimum (RFC 5481)", "20ms"),
         (

@@ -116,10 +116,12 @@ class Expect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_windows: int | None = None
     max_burst: int | None = None
     max_loss_events: int | None = None
+    max_unavailability: str | None = None
     max_gap: str | None = None
     max_reordered: str | None = None
     max_duplicates: int | None = None
     max_duplicate_ratio: str | None = None
+    max_join_delay: str | None = None
     max_ipdv: str | None = None
     max_pdv: str | None = None
     max_jitter: str | None = None

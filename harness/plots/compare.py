@@ -47,7 +47,7 @@ def compare_figure(comparison: Comparison, streams: Sequence[Sequence[StreamSumm
     hidden = len(streams) - len(chosen)
     subtitle = f"{names}, {axis}" + (f" · the worst {len(chosen)} of {len(streams):,} matches" if hidden else "")
     shown = [stream for place in chosen for stream in streams[place]][:MOST_STRIPS]
-    footer = [comparison.sentence, *comparison.notes[:3]]
+    footer = [*comparison.sentence.split("; "), *comparison.notes[:3]]
     title = _title(comparison)
     frame = frame_of(Summary(parameters=Parameters(), streams=shown), zone)
     if frame is None or not shown:
@@ -99,9 +99,25 @@ def _title(comparison: Comparison) -> str:
     measures = list(dict.fromkeys(finding.measure for finding in findings if finding.is_significant))
     if measures:
         listed = " and ".join([", ".join(measures[:-1]), measures[-1]] if len(measures) > 1 else measures)
-        return wording.sentence(f"{listed} {'differs' if len(measures) == 1 else 'differ'} significantly")
-    is_tested = any(finding.p_value is not None for finding in findings)
-    return "No significant difference" if is_tested else "Nothing could be tested for a significant difference"
+        text = wording.sentence(f"{listed} {'differs' if len(measures) == 1 else 'differ'} significantly")
+    elif any(finding.p_value is not None for finding in findings):
+        text = "No significant difference"
+    else:
+        text = "Nothing could be tested for a significant difference"
+    return text + _seen(comparison)
+
+
+def _seen(comparison: Comparison) -> str:
+    """Return the losses of the match in which they differ most, ": a 0.1 % lost, b 8 %"; "" without a difference."""
+    most, text = 0.0, ""
+    for match in comparison.matches:
+        ratios = next((figure.values for figure in match.figures if figure.name == "loss ratio"), [])
+        known = [ratio for ratio in ratios if ratio is not None]
+        if known and max(known) - min(known) > most:
+            most = max(known) - min(known)
+            pairs = zip(match.members, ratios, strict=True)
+            text = ", ".join(f"{wording.plain(member.name, 24)} {wording.percent(ratio)}" for member, ratio in pairs)
+    return f"; lost: {text}" if text else ""
 
 
 Steps = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -134,8 +150,8 @@ def _overlay(
         colour, dashes = _LOOKS[place % len(_LOOKS)]
         look: dict[str, Any] = {"color": colour, "linestyle": dashes, "linewidth": 1.6}
         heights = np.where(ratio > 0, np.maximum(ratio, scale.low), scale.low)
-        axes.stairs(heights, edges, baseline=None, zorder=3 - 0.1 * place, **look)
-        handles.setdefault(f"loss ratio, {wording.plain(name, 40)}", Line2D([], [], **look))
+        axes.stairs(heights, edges, baseline=None, zorder=3 + 0.1 * place, **look)
+        handles.setdefault(f"loss ratio, {wording.plain(name, 24)}", Line2D([], [], **look))
     if not any(len(ratio) for ratio, _ in drawn):
         axes.text(0.5, 0.5, "no numbers, so no loss ratio", transform=axes.transAxes, ha="center", color=style.FAINT)
 

@@ -20,7 +20,18 @@ from harness.errors import UnitError
 from harness.limits import MEASURES, hold, hold_each
 from harness.limits.gaps import arrival_gap
 from harness.limits.measures import parse_count, percent
-from harness.model import Distribution, Limit, Parameters, Reordering, Schedule, Series, StreamSummary, Summary, Window
+from harness.model import (
+    Distribution,
+    Limit,
+    LossPattern,
+    Parameters,
+    Reordering,
+    Schedule,
+    Series,
+    StreamSummary,
+    Summary,
+    Window,
+)
 from harness.model.scenario import Expect
 from harness.report.tables import limits_table
 
@@ -54,6 +65,12 @@ def window(kind: str, start_ms: int, end_ms: int, packets: int | None = 5) -> Wi
     )
 
 
+def pattern(blocks: int | None, unavailable: int | None) -> LossPattern:
+    rest = ("mean_loss_period", "mean_inter_loss_period", "noticeable_rate", "burst_density", "gap_density",
+            "mean_burst_packets", "gilbert_p", "gilbert_r")  # fmt: skip
+    return LossPattern(bursts=0, blocks=blocks, unavailable_blocks=unavailable, **dict.fromkeys(rest))
+
+
 CASES: list[tuple[str, dict[str, Any], Any, Any, str]] = [
     # limit, what the stream has, a limit that it keeps, one that it exceeds, the figure shown
     ("max_loss", {"loss_ratio": 0.018}, "1.8%", "1.7%", "1.8 %"),
@@ -78,6 +95,9 @@ CASES: list[tuple[str, dict[str, Any], Any, Any, str]] = [
     ("max_pdv", {"delay": Distribution(n=9, minimum_ns=1, percentiles_ns={"50": 2.0})}, None, "1h", "infinite"),
     ("max_jitter", {"jitter_ns": 1.5e6}, "1500us", "1499us", "1.5 ms"),
     ("max_corrupt", {"corrupt": 1}, 1, 0, "1"),
+    ("max_gap", {"longest_gap_ns": 2_500 * MS}, "2500ms", "2499ms", "2.5 s"),
+    ("max_join_delay", {"join_delay_ns": 40 * MS}, "40ms", "39ms", "40 ms"),
+    ("max_unavailability", {"pattern": pattern(50, 2)}, "4%", "3.9%", "4 %"),
     ("max_too_late", {"too_late": 1}, 1, 0, "1"),
     ("max_misdelivered", {"misdelivered": 1_200}, 1_200, 1_199, "1,200"),
     ("min_received", {"received": 7}, 7, 8, "7"),
@@ -106,6 +126,10 @@ UNDEFINED: list[tuple[str, dict[str, Any], Any]] = [
     ("max_ipdv", {"ipdv": Distribution(n=0)}, "0"),
     ("max_pdv", {"delay": Distribution(n=0)}, "0"),
     ("max_jitter", {"jitter_ns": None}, "0"),
+    ("max_join_delay", {"join_delay_ns": None}, "0"),
+    ("max_unavailability", {"pattern": None}, "0%"),
+    ("max_unavailability", {"pattern": pattern(0, 0)}, "0%"),
+    ("max_unavailability", {"pattern": pattern(None, None)}, "0%"),
 ]
 
 
