@@ -147,7 +147,7 @@ def _shared(
     if all(each is None for each in sets):
         return None, "lost by all and by some is not known without the packets"
     if any(each is None for each in known):
-        return None, "lost by all and by some is not known, since not all of the packets are there"
+        return None, "lost by all and by some is not known, since not all of its packets can be placed"
     present = [each for each in known if each is not None]
     reference = next((each for each in present if len(each.starts)), present[0])
     interval_ns = next((streams[p].schedule.interval_ns for p in places if streams[p].schedule.interval_ns), None)

@@ -74,7 +74,7 @@ def open_subject(
 
 
 def received_of(subject: Subject, numbers: Sequence[int]) -> dict[int, Received]:
-    """Return what was received of some streams, packet by packet; of none for a summary without its packets.
+    """Return what was received of some streams, packet by packet; without those of which that is not known.
 
     Whatever came counts as received, also after Tmax.
 
@@ -95,6 +95,8 @@ def received_of(subject: Subject, numbers: Sequence[int]) -> dict[int, Received]
             continue
         core = stream.whole()
         runs = core.received
+        if runs.n_closed_lost:  # so many losses that the oldest are counted, but no longer placed
+            continue
         found[number] = Received(runs.starts, runs.ends, runs.start_ns, core.extender.modulus)
     return found
 

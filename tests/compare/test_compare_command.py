@@ -106,6 +106,20 @@ def test_a_summary_file_stands_for_its_run(
     assert files["matches"][0]["shared"] is None
 
 
+def test_thresholds_are_applied_to_the_packets_and_refused_without_them(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def windows(*options: str) -> list[float]:
+        (match,) = compared(capsys, runs[0], *options)["matches"]
+        found: list[float] = next(item["values"] for item in match["figures"] if item["name"] == "drop-out windows")
+        return found
+
+    assert windows() == [1, 0]
+    assert windows("--min-duration", "10s") == [0, 0]
+    assert main(["compare", str(runs[0] / "summary.json"), str(runs[1]), "--min-packets", "9"]) == 2
+    assert "thresholds cannot be applied" in capsys.readouterr().err
+
+
 def rtp_capture(path: Path, numbers: range, lost: Callable[[int], bool], *, first: int, late_us: int) -> None:
     """An RTP stream of one source, numbers on the wire from `first` on, 1 ms apart."""
     blocks = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)]
