@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis.expected import silent_streams
 from harness.analysis.truth import compare_with_truth
-from harness.analyzer import Fold, SenderFold, SentLog
+from harness.analyzer import Fold, SenderFold, SentLog, doubt
 from harness.errors import RecordError
 from harness.limits import hold
 from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
@@ -111,10 +111,13 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
             for info in manifest.receivers
         },
     )
+    unreadable = reader.n_unreadable
+    found = [doubt(stream, unreadable) for stream in found]
     return Summary(
         path=str(reader.path),
         parameters=fold.parameters,
         streams=found,
+        unreadable=unreadable,
         senders=[accounts[info.stream].summary() for info in senders],
         events=reader.events,
         rejected=counters.rejected,
@@ -181,6 +184,11 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     """Return the caveats on the whole run."""
     manifest: Manifest = reader.manifest
     notes = list(dict.fromkeys([*reader.warnings, *sender_reader.warnings]))
+    if reader.n_unreadable:
+        notes.append(
+            f"{reader.n_unreadable:,} packet records are damaged: what they held counts as lost here, and the windows "
+            "may be theirs; take the recording from a backup"
+        )
     if manifest.end is not None and manifest.end.error is not None:
         notes.append(f"the run ended with an error: {manifest.end.error}")
     if manifest.counted_from_ns is not None and not (reader.path / layout.COUNTED).exists():

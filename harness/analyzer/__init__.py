@@ -4,10 +4,20 @@
 other modules hold one metric each, over whole arrays, by the definition that heads them.
 """
 
+from harness.analyzer.attribution import doubt
 from harness.analyzer.fold import Fold
 from harness.analyzer.membership import membership_timeline
 from harness.analyzer.sender import SenderFold, summarise_sender
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.stream_fold import StreamFold, StreamView
 
-__all__ = ["Fold", "SenderFold", "SentLog", "StreamFold", "StreamView", "membership_timeline", "summarise_sender"]
+__all__ = [
+    "Fold",
+    "SenderFold",
+    "SentLog",
+    "StreamFold",
+    "StreamView",
+    "doubt",
+    "membership_timeline",
+    "summarise_sender",
+]

@@ -69,3 +69,11 @@ def share_drops(summaries: list[StreamSummary], drops: Mapping[str, int | None])
             attribution = msgspec.structs.replace(known, own_buffer=part, network=known.unknown - part, unknown=0)
             result[k] = msgspec.structs.replace(summaries[k], attribution=attribution, notes=notes)
     return result
+
+
+def doubt(summary: StreamSummary, unreadable: int) -> StreamSummary:
+    """Return a summary whose losses may be records that the recording lost: so many are unknown, not the network's."""
+    known = summary.attribution
+    part = min(known.network, unreadable)
+    attribution = msgspec.structs.replace(known, network=known.network - part, unknown=known.unknown + part)
+    return msgspec.structs.replace(summary, attribution=attribution)

@@ -95,6 +95,13 @@ def conclude_and_print(conclusion: Conclusion, args: argparse.Namespace) -> int:
     if conclusion.error is not None:
         print(f"harness: {conclusion.error}", file=sys.stderr)
         return 2
+    if conclusion.summary.unreadable:
+        print(
+            f"harness: {conclusion.path} is damaged: {conclusion.summary.unreadable:,} packet records cannot be read; "
+            "take it from a backup",
+            file=sys.stderr,
+        )
+        return 2
     return 0 if is_passed(conclusion.summary) else 1
 
 

@@ -334,6 +334,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
       path: what was analyzed, as the user named it.
       rejected: datagrams that were no packet of the protocol, by reason {"too short": 3}.
       monotonic_offset_ns: subtract it from a time to get the receiving host's monotonic clock; None when not known.
+      unreadable: packet records that the recording lost to damage: what they held counts as lost, on nobody's account.
       socket_drops: datagrams that the receivers' own socket buffers dropped; None when the platform cannot say.
       membership: queries, reports and leaves of a capture; None where none were looked for or none came.
       notes: caveats on the whole ("torn tail: 3 records dropped").
@@ -348,6 +349,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     rejected: dict[str, int] = {}
     misdelivered: int = 0
     socket_drops: int | None = None
+    unreadable: int = 0
     monotonic_offset_ns: int | None = None
     limits: list[Limit] = []
     verdicts: list[Verdict] = []

@@ -6,10 +6,12 @@ from datetime import UTC, tzinfo
 from typing import Literal
 
 from harness.model import Summary, Window
-from harness.plots.wording import clock, count, longest, plain, summary_finding, zone_name
+from harness.plots.wording import clock, count, longest, plain, plural, summary_finding, zone_name
 
 Status = Literal["failed", "passed", "undecided", "nothing", "found", "clean"]
-"""failed, passed, undecided: by the limits that were asked for; without limits: nothing received, found, clean."""
+"""failed, passed, undecided: by the limits that were asked for; without limits: nothing received, found, clean.
+
+A damaged recording leaves everything undecided."""
 
 STATUS_WORDS: dict[Status, str] = {
     "failed": "Failed",
@@ -24,6 +26,8 @@ STATUS_WORDS: dict[Status, str] = {
 def status(summary: Summary) -> Status:
     """Return what a Summary amounts to; limits decide where there are any."""
     outcomes = [limit.is_passed for limit in summary.limits]
+    if summary.unreadable:
+        return "undecided"
     if False in outcomes:
         return "failed"
     if not any(stream.received for stream in summary.streams):
@@ -51,6 +55,8 @@ def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
     """Return the verdict without its first word, for a place where a badge says that."""
     word = status(summary)
     text = summary_finding(summary)
+    if summary.unreadable:
+        text = f"the recording is damaged, {plural(summary.unreadable, 'packet record')} cannot be read; {text}"
     worst = worst_window(summary)
     if worst is not None:
         lead = "it began" if sum(len(stream.windows) for stream in summary.streams) == 1 else "the longest began"
@@ -64,7 +70,7 @@ def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
         text += f"; {plain(first.name, 40)} is {plain(first.measured, 40)}, limit {plain(first.limit, 40)}"
         text += f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
     unjudged = sum(limit.is_passed is None for limit in summary.limits)
-    if word == "undecided":
+    if word == "undecided" and unjudged:
         text += f"; {unjudged} of {len(summary.limits)} limits cannot be judged"
     cause = next((verdict for verdict in summary.verdicts if verdict.name != "ok"), None)
     return text + "." + (f" Likely cause: {plain(cause.sentence, 200).rstrip('.')}." if cause else "")

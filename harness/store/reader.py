@@ -45,6 +45,8 @@ class RunReader:
         self._sent = RowFile(path, layout.SENT, SENT_DTYPE, self._warn)
         self.events = self._read_events()
         self.manifest = read_document(path / layout.MANIFEST, Manifest, MANIFEST_VERSION)
+        if self.manifest.receivers and not self._packets.exists:
+            raise RecordError(f"{path} has neither {layout.PACKETS}.bin nor {layout.PACKETS}.crc; restore them")
         if not self.is_complete:
             self.warnings.insert(0, f"{path} has no end: the recording was killed or is still going on")
 
@@ -57,6 +59,14 @@ class RunReader:
     def n_packets(self) -> int:
         """Rows of packets in finished chunks; what of them is damaged shows when they are read."""
         return self._packets.n_rows
+
+    @property
+    def n_unreadable(self) -> int:
+        """Rows of packets that the recording held and lost to damage, as far as the reading has shown.
+
+        The tail that a killed run left unfinished is none: the run never said that it had been recorded.
+        """
+        return self._packets.n_lost + (self._packets.n_unfinished if self.is_complete else 0)
 
     @property
     def n_sent(self) -> int:

@@ -21,6 +21,7 @@ class RowFile:
 
     Attributes:
       n_rows: rows of finished chunks; a damaged one among them shows when it is read.
+      n_unfinished: whole rows behind the last finished chunk.
       index: the chunks.
     """
 
@@ -39,8 +40,20 @@ class RowFile:
         self._data, self._dtype, self._warn = directory / f"{stem}.bin", dtype, warn
         lines = directory / f"{stem}.crc"
         self.index = decode_index(_read_if_any(lines), lines.name)
+        self.n_unfinished = 0
+        self._lost: set[tuple[int, int]] = set()
         self._describe(lines)
         self.n_rows = sum(chunk.rows for chunk in self.index.chunks)
+
+    @property
+    def exists(self) -> bool:
+        """Whether at least one of the two files is there."""
+        return self._data.exists() or self._data.with_suffix(".crc").exists()
+
+    @property
+    def n_lost(self) -> int:
+        """Rows that were finished and cannot be read any more: cut off, or damaged as far as the reading has shown."""
+        return sum(end - first for first, end in self._lost)
 
     def read(self, chunk_rows: int) -> Iterator[PacketArray]:
         """Yield the sound rows in order, in new arrays of 1 to `chunk_rows` rows.
@@ -69,6 +82,7 @@ class RowFile:
             if high * self._dtype.itemsize <= n_bytes and checksum(rows[low:high]) == chunk.crc32:
                 end = high
                 continue
+            self._lost.add((chunk.first, chunk.end))
             self._warn(f"{self._data.name}: rows {_span(chunk.first, chunk.end)} do not match their checksum; skipped")
             if end > start:
                 yield rows[start:end]
@@ -89,14 +103,17 @@ class RowFile:
             self._warn(f"{lines.name} is missing, so that no row of {name} can be checked; restore it")
         for text in index.damage:
             self._warn(text)
+        self._lost |= set(index.gaps)
         for first, end in index.gaps:
             self._warn(f"{name}: rows {_span(first, end)} have no readable line in {lines.name}; skipped")
         whole = [chunk for chunk in index.chunks if chunk.end * width <= size]
         if len(whole) < len(index.chunks):
             lost = index.chunks[len(whole) :]
+            self._lost |= {(chunk.first, chunk.end) for chunk in lost}
             self._warn(f"{name} is too short: rows {_span(lost[0].first, lost[-1].end)} are missing")
         elif size > index.n_rows * width:
             n_rows, n_bytes = divmod(size - index.n_rows * width, width)
+            self.n_unfinished = n_rows
             rest = f" and {n_bytes} bytes" if n_bytes else ""
             self._warn(f"{name}: {n_rows} rows{rest} at the end were never finished; dropped")
         index.chunks = whole
