@@ -14,7 +14,7 @@ from harness.analyzer import Fold
 from harness.capture import open_capture
 from harness.compare.shared import Received
 from harness.errors import RecordError
-from harness.model import PACKET_DTYPE, PacketArray, Parameters, StreamInfo, Summary
+from harness.model import PACKET_DTYPE, Manifest, PacketArray, Parameters, StreamInfo, Summary
 from harness.store import open_run, read_summary
 from harness.store.tables import open_table
 from harness.traffic import Router, StreamRegistry
@@ -63,7 +63,7 @@ def open_subject(
         reader = open_run(path)
         stored = reader.summary() if parameters is None else None
         summary = stored if stored is not None else analyze_recording(reader, parameters)
-        return Subject(name, path, summary, has_one_clock=reader.manifest.kind == "run", has_packets=True)
+        return Subject(name, path, summary, has_one_clock=has_one_clock(reader.manifest), has_packets=True)
     if path.suffix.lower() == ".json" or (path.is_dir() and (path / "summary.json").exists()):
         if parameters is not None:
             raise RecordError(f"{path} is a summary without its packets; thresholds cannot be applied to it any more")
@@ -71,6 +71,12 @@ def open_subject(
     if path.is_dir():
         open_run(path)  # says what is missing
     return Subject(name, path, analyze_file(path, parameters, options), has_packets=True, options=options)
+
+
+def has_one_clock(manifest: Manifest) -> bool:
+    """Whether a run sent and received by one clock: on this machine alone, in namespaces of it or not."""
+    hosts = manifest.resolved.get("host") or []
+    return manifest.kind == "run" and all(host.get("kind") in ("local", "namespace") for host in hosts)
 
 
 def received_of(subject: Subject, numbers: Sequence[int]) -> dict[int, Received]:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from harness.cli import main
+from harness.compare.sources import has_one_clock
+from harness.model import Clocks, Manifest
 
 T0 = 1_700_000_000
 SCENARIO = """
@@ -118,6 +120,21 @@ def test_thresholds_are_applied_to_the_packets_and_refused_without_them(
     assert windows("--min-duration", "10s") == [0, 0]
     assert main(["compare", str(runs[0] / "summary.json"), str(runs[1]), "--min-packets", "9"]) == 2
     assert "thresholds cannot be applied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("kind", "hosts", "expected"),
+    [
+        ("run", [], True),
+        ("run", [{"name": "a", "kind": "local"}, {"name": "b", "kind": "namespace"}], True),
+        ("run", [{"name": "a", "kind": "ssh"}], False),
+        ("receive", [], False),
+    ],
+)
+def test_delays_are_true_only_by_one_clock(kind: Any, hosts: list[dict[str, str]], expected: bool) -> None:
+    clocks = Clocks(realtime_ns=0, monotonic_ns=0)
+    manifest = Manifest(kind=kind, created="", command=[], clocks=clocks, resolved={"host": hosts})
+    assert has_one_clock(manifest) is expected
 
 
 def rtp_capture(path: Path, numbers: range, lost: Callable[[int], bool], *, first: int, late_us: int) -> None:
