@@ -13,7 +13,7 @@ from harness.analysis.truth import compare_with_truth
 from harness.analyzer import Fold, SenderFold, SentLog, doubt
 from harness.errors import RecordError
 from harness.limits import hold
-from harness.model import UNDEFINED_NS, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
+from harness.model import UNDEFINED_NS, HostInfo, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
 from harness.model.scenario import Expect
 from harness.store import RunReader, layout, open_run, read_summary, write_summary
 from harness.units import NS_PER_S, format_duration
@@ -101,6 +101,7 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
     found = fold.summaries(
         observed=_observed(reader),
         joined_ns={info.name: info.joined_ns for info in manifest.receivers if info.joined_ns is not None},
+        left_ns={info.name: info.left_ns for info in manifest.receivers if info.left_ns is not None},
         sent={
             number: by_identity[stream.info.stream_id, stream.info.epoch]
             for number, stream in fold.streams.items()
@@ -193,6 +194,7 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
         notes.append(f"the run ended with an error: {manifest.end.error}")
     if manifest.counted_from_ns is not None and not (reader.path / layout.COUNTED).exists():
         notes.append("packets were only counted from some time on, and the run did not live to write its counts")
+    notes += _host_notes(manifest.hosts)
     for info in manifest.receivers:
         if info.buffer_asked and info.buffer_granted and info.buffer_granted < info.buffer_asked:
             notes.append(
@@ -214,8 +216,24 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
     bound_ns = manifest.clocks.error_bound_ns
-    if manifest.streams and not manifest.senders:
+    if manifest.streams and not manifest.senders and not manifest.hosts:
         sync = manifest.clocks.sync
         bound = f", error bound {format_duration(bound_ns)}" if bound_ns is not None else ""
         notes.append(f"one-way delay compares two clocks; the receiver's is {sync}{bound}")
+    return notes
+
+
+def _host_notes(hosts: list[HostInfo]) -> list[str]:
+    """Return what each host of a run over several adds to the caveats: what it lacks, and how its clock stood."""
+    notes = []
+    for info in hosts:
+        if info.lost is not None:
+            notes.append(f"host {info.name} was lost: {info.lost}")
+        if info.missing is not None:
+            notes.append(f"host {info.name}: missing: {info.missing}")
+        if info.clock_offset_ns and info.clock_error_bound_ns is not None:
+            notes.append(
+                f"host {info.name}: its clock differed by {format_duration(info.clock_offset_ns)}, which is taken out "
+                f"of all times; delays to and from it may be wrong by {format_duration(info.clock_error_bound_ns)}"
+            )
     return notes

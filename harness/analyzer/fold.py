@@ -98,6 +98,7 @@ class Fold:
         *,
         observed: tuple[int, int] | None = None,
         joined_ns: Mapping[str, int] | None = None,
+        left_ns: Mapping[str, int] | None = None,
         sent: Mapping[int, SentLog] | None = None,
         drops: Mapping[str, int | None] | None = None,
     ) -> list[StreamSummary]:
@@ -106,6 +107,7 @@ class Fold:
         Args:
           observed: start and end of the observation, receiver's time line.
           joined_ns: by receiver's name, when it had joined, receiver's time line.
+          left_ns: by receiver's name, when it stopped listening before the end of the observation.
           sent: by stream number, the sender's log of it.
           drops: by receiver's name, datagrams lost in its socket buffers; None or absent when nobody counted.
         """
@@ -113,7 +115,7 @@ class Fold:
         streams = [self._streams[number] for number in sorted(self._streams)]
         found = [
             stream.summary(
-                observed=observed,
+                observed=_until(observed, (left_ns or {}).get(stream.info.receiver)),
                 joined_ns=(joined_ns or {}).get(stream.info.receiver),
                 sent=(sent or {}).get(stream.info.number),
                 max_bins=self._max_bins,
@@ -140,6 +142,11 @@ class Fold:
             raise AnalysisError(f"packets of stream {number}, which the manifest does not list; is it from this run?")
         stream.limit_bins(self._max_bins)
         stream.update(rows)
+
+
+def _until(observed: tuple[int, int] | None, left_ns: int | None) -> tuple[int, int] | None:
+    """Return an observation, cut off where a receiver stopped listening."""
+    return observed if observed is None or left_ns is None else (observed[0], min(observed[1], left_ns))
 
 
 def _bins_each(n_streams: int) -> int:

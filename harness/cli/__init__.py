@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "recordings side by side, and what differs significantly",
     "export": "write a recording or capture, or a part of it, as CSV, Parquet or pcapng",
     "protocols": "list the known formats; check a schema of your own",
+    "agent": "serve a controller over stdin and stdout; harness run starts it on each host",
     "completion": "print completions for bash, zsh or tcsh",
 }
 """Subcommands and their one-line help; the module of the same name implements each."""

@@ -14,7 +14,7 @@ from harness.units import NS_PER_S, format_duration, format_scaled
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from harness.run import Run
+    from harness.run import DistributedRun, Run
 
 LOG_PERIOD_S = 10.0
 
@@ -42,11 +42,26 @@ class Progress:
 
     async def update(self, run: Run) -> None:
         """Show the state of a run now."""
-        text = self._text(run)
+        self.show(self._text(run), run.clock.now_ns())
+
+    def update_hosts(self, run: DistributedRun) -> None:
+        """Show the state of a run over several hosts now, as its agents told it last."""
+        now_ns = run.clock.now_ns()
+        parts = [format_duration(max(0, now_ns - (run.started_ns or now_ns)) // 10**8 * 10**8)]
+        for side in run.sides:
+            status = side.status
+            figures = [f"sent {status.n_sent:,}"] if side.share.scenario.stream else []
+            figures += [f"refused {status.n_refused:,}"] if status.n_refused else []
+            if side.share.scenario.receiver:
+                figures += [f"received {status.n_received:,}", f"lost {status.lost or 0:,}"]
+            parts.append(f"{side.name}: {' '.join(figures) if side.is_there else 'gone'}")
+        self.show("  ".join(parts), now_ns)
+
+    def show(self, text: str, now_ns: int) -> None:
+        """Show a line on the terminal; elsewhere now and then."""
         if self._status is not None:
             self._status.update(text)
             return
-        now_ns = run.clock.now_ns()
         if now_ns - self._last_logged_ns >= LOG_PERIOD_S * NS_PER_S:
             self._last_logged_ns = now_ns
             print(f"harness: {text}", file=sys.stderr, flush=True)

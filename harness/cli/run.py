@@ -14,6 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "scenario", metavar="SCENARIO.toml", help="scenario file, or the name of one that comes with harness: demo"
     )
+    parser.add_argument(
+        "--host",
+        metavar="'NAME = {...}'",
+        action="append",
+        default=[],
+        help='a host of the scenario given anew, as TOML: \'rx = { kind = "ssh", address = "10.0.0.2" }\'; repeatable',
+    )
     add_thresholds(parser)
     add_output(parser)
     add_junit(parser)
@@ -23,14 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the scenario; its [expect] decides the exit code."""
     from harness.cli.session import perform_and_conclude
-    from harness.model.scenario_text import parse_scenario
+    from harness.model.scenario_hosts import with_host
+    from harness.model.scenario_text import check_scenario, parse_scenario
 
     path = find_scenario(args.scenario)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"scenario {path} cannot be read: {exc}") from exc
-    return perform_and_conclude(parse_scenario(text, path.name), args, parameters_of(args), path.parent)
+    scenario = parse_scenario(text, path.name)
+    for host in args.host:
+        scenario = with_host(scenario, host, "--host")
+    check_scenario(scenario, path.name)
+    return perform_and_conclude(scenario, args, parameters_of(args), path.parent)
 
 
 def find_scenario(text: str) -> Path:

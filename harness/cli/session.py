@@ -31,7 +31,7 @@ def perform_and_conclude(
 ) -> int:
     """Run a scenario with the live line, write its results, print them, and return the exit code."""
     from harness.cli.progress import Progress
-    from harness.run import Run, perform
+    from harness.run import DistributedRun, Run, is_distributed, perform, perform_over_hosts
 
     def announce(run: Run) -> None:
         what = ", ".join(
@@ -42,17 +42,38 @@ def perform_and_conclude(
         for note in run.plan.notes:
             print(f"harness: note: {note}", file=sys.stderr)
 
-    with Progress() as progress:
-        outcome = perform(
-            scenario,
-            output=Path(args.output) if args.output else None,
-            command=command_line(),
-            asked=asked(args),
-            folder=folder,
-            on_progress=progress.update,
-            on_start=announce,
-            parameters=parameters,
+    def announce_hosts(run: DistributedRun) -> None:
+        hosts = ", ".join(f"{side.name} ({side.host.kind} {side.host.where}".rstrip() + ")" for side in run.sides)
+        print(
+            f"harness: recording to {run.outcome.path} on {hosts}; Ctrl-C ends it and keeps the data", file=sys.stderr
         )
+        for side in run.sides:
+            for note in side.notes:
+                print(f"harness: note: {side.name}: {note}", file=sys.stderr)
+
+    output = Path(args.output) if args.output else None
+    with Progress() as progress:
+        if is_distributed(scenario):
+            outcome = perform_over_hosts(
+                scenario,
+                output=output,
+                command=command_line(),
+                asked=asked(args),
+                folder=folder,
+                on_progress=progress.update_hosts,
+                on_start=announce_hosts,
+            )
+        else:
+            outcome = perform(
+                scenario,
+                output=output,
+                command=command_line(),
+                asked=asked(args),
+                folder=folder,
+                on_progress=progress.update,
+                on_start=announce,
+                parameters=parameters,
+            )
     code = analyze_and_print(outcome.path, args, parameters)
     if outcome.error is not None:
         print(f"harness: {outcome.error}", file=sys.stderr)

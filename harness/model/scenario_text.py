@@ -11,6 +11,7 @@ import msgspec
 from harness.errors import ScenarioError, UsageError, nearest
 from harness.model.endpoint import parse_endpoint
 from harness.model.scenario import Dropout, Expect, Host, Impair, Receiver, Scenario, Stream, TimedEvent
+from harness.model.scenario_hosts import check_hosts
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 
 
@@ -100,25 +101,13 @@ def check_scenario(scenario: Scenario, where: str) -> None:
         check(f"receiver {place}", receiver, groups=parse_endpoint, buffer=parse_size, start=parse_duration)
         if not receiver.groups:
             raise ScenarioError(f"{where}: receiver {place}, groups: empty; name at least one GROUP:PORT")
-    names = [receiver.name for receiver in scenario.receiver]
-    for name in names:
-        if names.count(name) > 1:
-            raise ScenarioError(f"{where}: {name!r} names more than one receiver; give each its own name")
     for place, event in enumerate(scenario.event, start=1):
         check(f"event {place}", event, at=parse_duration, group=parse_endpoint)
-        if event.receiver and event.receiver not in names:
-            raise ScenarioError(
-                f"{where}: event {place}: no receiver {event.receiver!r}{nearest(event.receiver, names)}"
-            )
+    check_hosts(scenario, where)
     expect = scenario.expect
     check("expect", expect, max_loss=parse_ratio, max_reordered=parse_ratio, max_duplicate_ratio=parse_ratio)
     check("expect", expect, max_dropout=parse_duration, max_gap=parse_duration, max_ipdv=parse_duration)
     check("expect", expect, max_pdv=parse_duration, max_jitter=parse_duration, max_join_delay=parse_duration)
     check("expect", expect, max_unavailability=parse_ratio)
-    hosts = [host.name for host in scenario.host]
-    named = [stream.host for stream in scenario.stream] + [receiver.host for receiver in scenario.receiver]
-    for host in named:
-        if host is not None and host not in hosts:
-            raise ScenarioError(f"{where}: no host {host!r}{nearest(host, hosts)}")
     if not scenario.stream and not scenario.receiver:
         raise ScenarioError(f"{where}: nothing to do; add a [[stream]] to send or a [[receiver]]")
