@@ -37,6 +37,12 @@ def test_the_five_sets_come_with_the_program_and_the_help_names_them() -> None:
     assert ", ".join(profile_names()) in shown
 
 
+def test_the_manual_names_every_limit_and_every_set() -> None:
+    manual = (Path(__file__).parent.parent.parent / "docs" / "limits-and-comparisons.md").read_text(encoding="utf-8")
+    for name in (*MEASURES, *profile_names(), "max_own_drops", "min_received"):
+        assert f"`{name}`" in manual
+
+
 @pytest.mark.parametrize("name", ["aes67", "default", "iptv", "lighting", "st2110"])
 def test_every_number_is_explained_beside_it(name: str) -> None:
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
