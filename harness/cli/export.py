@@ -48,12 +48,14 @@ def execute(args: argparse.Namespace) -> int:
     from harness.errors import UsageError
     from harness.exporting import SpanChoice, choose_span, export
     from harness.exporting.sources import open_source
-    from harness.exporting.write import check_target
+    from harness.exporting.write import check_name, check_target
 
     options = StreamOptions(protocol=args.protocol, sequence_bits=args.sequence_bits, clock_rate=args.clock_rate)
     between = tuple(args.between) if args.between else None
     choice = SpanChoice(args.window, args.margin, between, args.from_ns, args.to_ns)
-    source, target = open_source(Path(args.path), options), Path(args.file)
+    target = Path(args.file)
+    check_name(target)
+    source = open_source(Path(args.path), options)
     if source.kind == "run" and options != StreamOptions():
         raise UsageError(f"{source.path} is a run, which knows its streams; --protocol and the like go with a capture")
     check_target(source, target)

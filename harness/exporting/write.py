@@ -57,12 +57,17 @@ def export(source: Source, target: Path, span: Span | None = None) -> Exported:
     return Exported(target, n, "packets", list(source.warnings))
 
 
-def check_target(source: Source, target: Path) -> None:
-    """Raise UsageError when the source cannot be written to that file."""
+def check_name(target: Path) -> None:
+    """Raise UsageError when nothing can be written under that name."""
     if target.suffix not in ENDINGS:
         raise UsageError(f"{target}: the ending {target.suffix!r} names no format{nearest(target.suffix, ENDINGS)}")
     if target.is_dir():
         raise UsageError(f"{target} is a directory; name a file")
+
+
+def check_target(source: Source, target: Path) -> None:
+    """Raise UsageError when the source cannot be written to that file."""
+    check_name(target)
     if target.exists() and os.path.samefile(source.path, target):
         raise UsageError(f"{target} is what is to be exported; name another file")
     if source.kind == "table" and target.suffix == ".pcapng":
