@@ -13,7 +13,7 @@ from harness.errors import RecordError, StorageError
 from harness.limits import hold
 from harness.model import Parameters, Summary
 from harness.model.scenario import Expect
-from harness.report import write_report
+from harness.report import only_sent, write_report
 from harness.store import open_run, write_summary
 
 PLOTS = "plots"
@@ -86,7 +86,7 @@ def report_again(path: Path) -> list[Path]:
     summary = reader.summary()
     if summary is None:
         raise RecordError(f"{path} has no summary.json yet; run harness analyze {path} first")
-    plots = figures.plot_summary(summary, path / PLOTS)
+    plots = [] if only_sent(summary) else figures.plot_summary(summary, path / PLOTS)
     return write_report(path, summary, manifest=reader.manifest, environment=reader.environment, plots=plots)
 
 

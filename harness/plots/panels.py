@@ -31,7 +31,7 @@ def choose(
     """
     shown = wording.worst_first(summary.streams if among is None else among)[:most]
     hidden = len(summary.streams) - len(shown)
-    if hidden:
+    if hidden and shown:
         subtitle += f" · the worst {len(shown)} of {len(summary.streams):,} streams, {hidden:,} not shown"
     if summary.path:
         subtitle += f" · {wording.plain(summary.path, 60)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from harness.model import Parameters, StreamSummary, Summary, Window
+from harness.model import Parameters, SenderSummary, StreamSummary, Summary, Window
 from harness.units import NS_PER_S, format_duration
 
 UNDEFINED = "n/a"
@@ -141,7 +141,8 @@ def zone_name(ns: int, zone: tzinfo = UTC) -> str:
 
 def is_loss(window: Window) -> bool:
     """Whether packets are known to be missing in a window, as opposed to a stall or an unexplained silence."""
-    return window.kind not in _NOT_LOSS
+    is_unknown = window.kind == "never_received" and window.packets is None  # nobody knows whether anything was sent
+    return window.kind not in _NOT_LOSS and not is_unknown
 
 
 def longest(windows: Sequence[Window]) -> Window | None:
@@ -180,11 +181,23 @@ def stream_finding(stream: StreamSummary) -> str:
     return ", ".join(parts + ([plural(stream.duplicates, "duplicate")] if stream.duplicates else []))
 
 
+def senders_finding(senders: Sequence[SenderSummary]) -> str:
+    """Return what became of the packets of a run that only sent, "25 of 50 packets sent, 25 refused (EPERM)"."""
+    scheduled, sent = sum(one.scheduled for one in senders), sum(one.sent for one in senders)
+    refused, rest = sum(one.refused for one in senders), sum(one.not_sent for one in senders)
+    of = "" if sent == scheduled else f"{count(sent)} of "
+    text = f"{of}{plural(scheduled, 'packet')} sent"
+    text += f" in {len(senders):,} streams" if len(senders) > 1 else f" to {senders[0].group}"
+    if refused:
+        text += f", {count(refused)} refused ({', '.join(sorted({name for one in senders for name in one.errnos}))})"
+    return text + (f", {count(rest)} not handed to the system" if rest else "")
+
+
 def summary_finding(summary: Summary) -> str:
     """Return what was found in all streams, in one clause without a full stop."""
     streams = summary.streams
     if not streams:
-        return "no stream was found"
+        return senders_finding(summary.senders) if summary.senders else "no stream was found"
     if len(streams) == 1:
         return stream_finding(streams[0])
     silent = sum(not stream.received for stream in streams)

@@ -8,8 +8,8 @@ from typing import Literal
 from harness.model import Summary, Window
 from harness.plots.wording import clock, count, longest, plain, plural, summary_finding, zone_name
 
-Status = Literal["failed", "passed", "undecided", "nothing", "found", "clean"]
-"""failed, passed, undecided: by the limits that were asked for; without limits: nothing received, found, clean.
+Status = Literal["failed", "passed", "undecided", "nothing", "sent", "found", "clean"]
+"""failed, passed, undecided: by the limits that were asked for; without limits: nothing received, sent, found, clean.
 
 A damaged recording leaves everything undecided."""
 
@@ -18,6 +18,7 @@ STATUS_WORDS: dict[Status, str] = {
     "passed": "Passed",
     "undecided": "Undecided",
     "nothing": "Nothing received",
+    "sent": "Sent",
     "found": "Found",
     "clean": "No fault found",
 }
@@ -30,6 +31,8 @@ def status(summary: Summary) -> Status:
         return "undecided"
     if False in outcomes:
         return "failed"
+    if only_sent(summary) and not outcomes:
+        return "sent" if all(sender.sent == sender.scheduled for sender in summary.senders) else "found"
     if not any(stream.received for stream in summary.streams):
         return "undecided" if outcomes else "nothing"
     if outcomes:
@@ -39,6 +42,11 @@ def status(summary: Summary) -> Status:
         for stream in summary.streams
     )
     return "found" if is_faulty else "clean"
+
+
+def only_sent(summary: Summary) -> bool:
+    """Whether a run sent and had nothing to receive: no windows and no pictures then, but the sender's account."""
+    return bool(summary.senders) and not summary.streams
 
 
 def worst_window(summary: Summary) -> Window | None:

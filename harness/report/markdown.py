@@ -13,7 +13,7 @@ from harness.model import Manifest, Summary
 from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, plain, thresholds
 from harness.report import tables
 from harness.report.facts import Fact, facts_of
-from harness.report.headline import headline
+from harness.report.headline import headline, only_sent
 from harness.report.membership import membership_tables
 from harness.report.pictures import choose_pictures, relative_link
 
@@ -78,7 +78,7 @@ def _render(
         for item in choose_pictures(plots, ".png")
     ]
     windows = tables.windows_table(summary, most, zone)
-    parts += _table(windows) if windows.rows else ["## Drop-out windows", "None."]
+    parts += _table(windows) if windows.rows else [] if only_sent(summary) else ["## Drop-out windows", "None."]
     kinds = {window.kind for stream in summary.streams for window in stream.windows}
     meanings = [f"- {CLASS_WORDS[kind]}: {CLASS_MEANING[kind]}" for kind in CLASS_WORDS if kind in kinds]
     parts += ["\n".join(meanings)] if meanings else []
