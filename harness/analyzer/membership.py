@@ -96,9 +96,8 @@ def membership_timeline(
     queries = find_links(heard, start_ns, end_ns)
     members, notes = follow_members(heard, queries.links, start_ns, end_ns)
     if unused[TOO_MANY]:
-        notes.insert(
-            0, f"{unused[TOO_MANY]:,} membership messages after the first {MAX_RECORDS:,} records not followed"
-        )
+        bounds = f"{MAX_RECORDS:,} records on {MAX_LINKS:,} interfaces"
+        notes.insert(0, f"{unused[TOO_MANY]:,} membership messages not followed: beyond {bounds}")
     return MembershipTimeline(
         start_ns=start_ns,
         end_ns=end_ns,

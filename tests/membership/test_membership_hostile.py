@@ -77,6 +77,7 @@ def test_messages_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) 
     assert found is not None
     assert found.queriers[0].general == 5
     assert found.unused == {"beyond what is followed": 3}
+    assert found.notes == ["3 membership messages not followed: beyond 5 records on 1,024 interfaces"]
 
 
 def test_interfaces_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
