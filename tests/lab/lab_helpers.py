@@ -165,7 +165,12 @@ class Lab:
         return self.programs[-1]
 
     def harness(self, side: Namespace, *words: str) -> Command:
-        """Start `harness send` or `harness receive` in a namespace, with --json and an --output of its own."""
+        """Start `harness send` or `harness receive` in a namespace, with --json and an --output of its own.
+
+        A receiver gets a buffer that holds whole streams: on a busy machine it may not run for half a second.
+        """
+        if words[0] == "receive" and "--buffer" not in words:
+            words = (*words, "--buffer", "8MB")
         output = self.folder / f"run{len(self.programs)}"
         out = self.folder / f"{len(self.programs)}.json"
         line = [sys.executable, "-m", "harness", *words, "--json", "--output", str(output)]

@@ -1,6 +1,5 @@
 """Interfaces that vanish and links that flap while the real command line sends and receives."""
 
-import errno
 import json
 import time
 from pathlib import Path
@@ -18,8 +17,8 @@ GROUP = "239.7.7.7:5000"
 COUNT = 1000
 INTERVAL_NS = 2_000_000
 TRAFFIC = ["--count", str(COUNT), "--rate", "500pps"]
-IN_FLIGHT_NS = 2_000_000
-"""From the sender's stamp to the switch: tens of microseconds, and now and then a turn of the scheduler."""
+IN_FLIGHT_NS = 20_000_000
+"""From the sender's stamp to the switch: tens of microseconds, and on a busy machine some turns of the scheduler."""
 
 
 def wait_packets(side: Namespace, interface: str, n_packets: int) -> None:
@@ -48,7 +47,9 @@ def test_an_interface_that_vanishes_ends_nothing_and_the_recording_is_whole(tmp_
     (account,) = with_log.senders
     (stream,) = heard.streams
     assert (account.scheduled, account.sent + account.refused) == (COUNT, COUNT)
-    assert account.errnos == {errno.errorcode[errno.ENODEV]: account.refused}
+    # while it goes, the kernel may first find no route by it
+    assert set(account.errnos) - {"ENETUNREACH"} == {"ENODEV"}
+    assert sum(account.errnos.values()) == account.refused
     assert 0 < stream.received <= account.sent
     assert (reader.warnings, reader.n_packets) == ([], stream.received)
     assert reader.manifest.end is not None
@@ -87,5 +88,5 @@ def test_a_link_that_is_down_for_a_second_makes_one_window_that_long(tmp_path: P
     assert tx_ns[window.first_seq - 1] <= after_down_ns
     assert tx_ns[window.last_seq] <= after_up_ns
     assert tx_ns[window.last_seq + 1] >= before_up_ns - IN_FLIGHT_NS
-    slack_ns = INTERVAL_NS + 2_000_000 + int(np.max(log["tx_ns"] - log["due_ns"]))
+    slack_ns = INTERVAL_NS + IN_FLIGHT_NS + int(np.max(log["tx_ns"] - log["due_ns"]))
     assert before_up_ns - after_down_ns - slack_ns <= window.duration_ns <= after_up_ns - before_down_ns + slack_ns
