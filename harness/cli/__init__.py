@@ -24,6 +24,7 @@ COMMANDS = {
     "receive": "join groups, record, analyze, report",
     "run": "run a scenario, whole: traffic, timeline, verdict",
     "search": "search for the highest rate without loss",
+    "bench": "measure this engine beside its peers and a bare loop",
     "analyze": "a recording, capture or table -> summary",
     "plot": "draw the figures of a recording",
     "report": "write report.html and report.md of a recording",

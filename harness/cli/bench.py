@@ -1,0 +1,62 @@
+"""`harness bench`: this engine beside its peers and the bare loop, with the goals."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.cli.options import add_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--quick", action="store_true", help="one short round of each, under a minute: does it work?")
+    parser.add_argument(
+        "--only",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="rate-64, rate-1400, rate-offload, cpu, pacing-1000, pacing-10000, delay, own-buffer, memory or start;"
+        " repeatable",
+    )
+    parser.add_argument("--loopback", action="store_true", help="use loopback even where namespaces could be made")
+    parser.add_argument("--no-install", action="store_true", help="do not install missing peers with apt-get (as root)")
+    parser.add_argument(
+        "--output", metavar="FILE.json", help="result file, its plot beside it (default: results/bench/DATE.json)"
+    )
+    add_json(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the bench; 1 when a goal was missed, or the bench was broken off."""
+    from harness.bench import format_bench, run_bench
+    from harness.bench.course import default_output
+    from harness.cli.session import print_json
+    from harness.plots.bench import bench_figure
+    from harness.plots.style import encode
+    from harness.run import RESULTS
+    from harness.store.atomic import storage_error, write_atomically
+    from harness.store.documents import encode_document
+
+    path = Path(args.output) if args.output else default_output(RESULTS / "bench")
+    result = run_bench(
+        is_quick=args.quick,
+        install=not args.no_install,
+        only=args.only,
+        use_loopback=args.loopback,
+        tell=lambda line: print(f"harness: {line}", file=sys.stderr, flush=True),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, encode_document(result))
+        write_atomically(path.with_suffix(".png"), encode(bench_figure(result), "png"))
+    except OSError as exc:
+        raise storage_error(exc, path, "name a file that you may write with --output") from exc
+    if args.json:
+        print_json(result)
+    else:
+        print(format_bench(result))
+        print(f"\nresult: {path}")
+    is_passed = result.is_complete and all(row.is_reached is not False for row in result.rows)
+    return 0 if is_passed else 1

@@ -1,0 +1,74 @@
+"""What a bench measured: goals beside figures, all from one run on one machine, for the table, the plot and JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+BENCH_VERSION = 1
+
+
+class BenchFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one tool achieved in one discipline.
+
+    Attributes:
+      tool: "ours", "bare loop" or a peer's name.
+      rounds: the figure of each round; None where the round gave none (nothing loss-free, tool failed).
+      median: of the rounds that gave one; None without any.
+      note: what the reader must know of it.
+    """
+
+    tool: str
+    rounds: list[float | None]
+    median: float | None
+    note: str = ""
+
+
+class BenchRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One discipline.
+
+    Attributes:
+      key: short name, "rate-64".
+      what: in words.
+      unit: of the figures.
+      goal: in words, as in the project's goals.
+      measured: our side of the goal in words, ratios from this run only.
+      is_reached: None where it cannot be said (no peer installed, not possible here).
+      is_more_better: whether larger figures are better.
+    """
+
+    key: str
+    what: str
+    unit: str
+    goal: str
+    measured: str
+    is_reached: bool | None
+    is_more_better: bool
+    figures: list[BenchFigure]
+    notes: list[str] = []
+
+
+class BenchResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole bench.
+
+    Attributes:
+      place: "veth between two namespaces" or "loopback".
+      buffer_bytes: receive buffer that every tool was told to ask for.
+      load: load average of the last minute before and after.
+      tools: versions of the peers that took part.
+      absent: peers that did not, and why.
+    """
+
+    version: int = BENCH_VERSION
+    created: str
+    is_quick: bool
+    is_complete: bool
+    place: str
+    rounds: int
+    buffer_bytes: int
+    kernel: str
+    n_cpus: int
+    load: list[float]
+    tools: dict[str, str]
+    absent: dict[str, str]
+    rows: list[BenchRow]
+    notes: list[str] = []
