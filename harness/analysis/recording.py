@@ -210,7 +210,12 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             f"sockets of other programs on this host overflowed meanwhile: {overflows - own_drops:,} datagrams"
         )
     for name, rise in manifest.system_counters.items():
-        if rise > 0 and name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
+        if name.startswith("udp"):  # their errors contain the overflows, which stand above
+            overflow = manifest.system_counters.get(name.replace(".errors_in", ".receive_buffer_errors"), 0)
+            if name.endswith(".errors_in") and rise > overflow:
+                text = f"{rise - overflow:,} datagrams to this host were damaged (counter {name} without overflows)"
+                notes.append(text)
+        elif rise > 0 and name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
             notes.append(f"interface counter {name} rose by {rise:,} during the run")
     steps = [event for event in reader.events if event.kind == "clock_step"]
     if steps:

@@ -48,6 +48,13 @@ class Endpoint:
         return self.address.scope_id if isinstance(self.address, ipaddress.IPv6Address) else None
 
 
+def _is_v6(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text).version == 6
+    except ValueError:
+        return False
+
+
 def parse_endpoint(text: str) -> Endpoint:
     """Return the endpoint written "239.1.2.3:5000" or "[ff15::1]:5000".
 
@@ -60,7 +67,9 @@ def parse_endpoint(text: str) -> Endpoint:
     host, colon, port_text = text.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not colon or (":" in host and not bracketed):
-        example = f"[{text}]:5000" if text.count(":") > 1 else f"{text}:5000"
+        if port_text.isdigit() and _is_v6(host):
+            raise UsageError(f"{text!r}: an IPv6 address stands in brackets; write [{host}]:{port_text}")
+        example = f"{text}:5000" if not colon or text.endswith("]") else f"[{text}]:5000"
         raise UsageError(f"{text!r} has no port; write GROUP:PORT, for example {example}")
     address = parse_address(host[1:-1] if bracketed else host)
     if not port_text.isascii() or not port_text.isdigit() or not 1 <= int(port_text) <= 65535:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.lazy import names_of
 
 if TYPE_CHECKING:
+    from harness.net._options import check_buffer as check_buffer
     from harness.net.clock import RunClock as RunClock
     from harness.net.counters import InterfaceCounters as InterfaceCounters
     from harness.net.counters import UdpCounters as UdpCounters
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from harness.net.ticker import Ticker as Ticker
 
 _MODULES = {
+    "_options": ("check_buffer",),
     "clock": ("RunClock",),
     "counters": (
         "InterfaceCounters",

@@ -59,12 +59,25 @@ def headline(summary: Summary, *, zone: tzinfo = UTC) -> str:
     return f"{STATUS_WORDS[status(summary)]}: {finding(summary, zone=zone)}"
 
 
+def _shares(summary: Summary) -> str:
+    """Return what of the loss is known not to be the network's, "; 442 of them never sent"; "" for none."""
+    accounts = [stream.attribution for stream in summary.streams]
+    lost = sum(stream.lost or 0 for stream in summary.streams)
+    known = (
+        (sum(account.own_buffer for account in accounts), "dropped by this host's own receive buffer"),
+        (sum(account.not_sent for account in accounts), "never sent"),
+        (sum(account.late for account in accounts), "later than Tmax"),
+    )
+    return "".join(f"; {'all' if number == lost else count(number)} of them {what}" for number, what in known if number)
+
+
 def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
     """Return the verdict without its first word, for a place where a badge says that."""
     word = status(summary)
     text = summary_finding(summary)
     if summary.unreadable:
         text = f"the recording is damaged, {plural(summary.unreadable, 'packet record')} cannot be read; {text}"
+    text += _shares(summary)
     worst = worst_window(summary)
     if worst is not None:
         lead = "it began" if sum(len(stream.windows) for stream in summary.streams) == 1 else "the longest began"

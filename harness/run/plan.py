@@ -16,7 +16,7 @@ from harness.errors import InterfaceError, UsageError
 from harness.limits import with_profile
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
-from harness.net import check_usable, find_interface
+from harness.net import check_buffer, check_usable, find_interface
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 from protocols.schema import Protocol
@@ -160,7 +160,11 @@ def check_endless(scenario: Scenario) -> None:
     Raises:
       UsageError: there is such a stream.
     """
-    endless = [stream for stream in scenario.stream if stream.count is None and stream.duration is None]
+    endless = [
+        stream
+        for stream in scenario.stream
+        if stream.count is None and stream.duration is None and not stream.schedule.startswith("file:")
+    ]
     if endless and scenario.receiver and scenario.duration is None:
         raise UsageError(f"stream to {endless[0].group} never ends; give it a count or a duration, or the run one")
 
@@ -171,6 +175,8 @@ def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> 
     check_size(size)
     if not 0 <= stream.ttl <= 255:
         raise UsageError(f"ttl {stream.ttl} to {group}: from 0 (this host) to 255; 1 stays on the link")
+    if stream.ttl == 0 and not group.is_multicast:
+        raise UsageError(f"ttl 0 to {group}: only a multicast group can be sent to with TTL 0; 1 stays on the link")
     if not 0 <= stream.dscp <= 63:
         raise UsageError(f"dscp {stream.dscp} to {group}: from 0 to 63 (RFC 2474)")
     if stream.count is not None and stream.count < 1:
@@ -229,11 +235,13 @@ def _receiver(receiver: Receiver) -> ReceiverPlan:
             raise UsageError(f"group {group} is named twice; a socket can join it once")
         if source is not None and not group.is_multicast:
             raise UsageError(f"source {source} with {group}: only a multicast group is joined for one source")
+    buffer_bytes = parse_size(receiver.buffer) if receiver.buffer else None
+    check_buffer(buffer_bytes)
     return ReceiverPlan(
         name=receiver.name,
         memberships=tuple(Membership(group, _interface(receiver.interface, group), source) for group in groups),
         protocol=load_protocol(receiver.protocol),
-        buffer_bytes=parse_size(receiver.buffer) if receiver.buffer else None,
+        buffer_bytes=buffer_bytes,
         start_ns=parse_duration(receiver.start),
         offload=receiver.offload,
     )

@@ -16,6 +16,8 @@ from harness.traffic import Demultiplexer
 MAX_SOCKET_ERRORS = 100
 """A socket that fails this often in a row is given up; the others go on."""
 
+NOT_YET = "the receiver has not started yet; let the event come after its start"
+
 MAX_FINAL_BATCHES = 10_000
 """What is read before a socket is closed: a flood must not keep a run from ending."""
 
@@ -33,6 +35,7 @@ class Receiving:
         names = {interface.index: interface.name for interface in list_interfaces()}
         self.demultiplexer = Demultiplexer(plan.protocol, recorder.registry, plan.name, names)
         self._homes: dict[Membership, ReceiverSocket] = {}
+        self._shut: list[Membership] = []
         self.n_datagrams = 0
         self.joined_ns: int | None = None
         self._drops_before = 0
@@ -111,19 +114,29 @@ class Receiving:
             self._change("leave", membership)
 
     def reopen(self) -> None:
-        """Close all sockets and open and join new ones: the remedy whose effect is to be seen."""
+        """Close all sockets and open and join new ones: the remedy whose effect is to be seen.
+
+        A refusal (the interface is gone) is an event, not the end of the run; the next reopening tries again.
+        """
+        if self.joined_ns is None:
+            self._refuse(f"cannot reopen: {NOT_YET}")
+            return
         for pump in self._pumps:
             pump.cancel()
         self._pumps = []
         self.recorder.event("reopen", "sockets closed and opened again", receiver=self.plan.name)
-        memberships = list(self._homes)
+        memberships = list(self._homes) or self._shut
         self.close()
-        self._open_sockets(memberships)
+        try:
+            self._open_sockets(memberships)
+        except HarnessError as exc:
+            self._shut = memberships
+            self._refuse(f"{exc}; nothing is received until a further reopening")
 
     def _meant(self, group: Endpoint | None) -> list[Membership]:
         if group is None:
             return list(self._homes)
-        first = next(iter(self._homes))
+        first = next(iter(self._homes), self.plan.memberships[0])
         return [membership for membership in self._homes if membership.group == group] or [
             Membership(group, first.interface, first.source)
         ]
@@ -131,6 +144,8 @@ class Receiving:
     def _change(self, action: str, membership: Membership) -> None:
         """Join or leave on the socket that serves the group; a refusal is an event, not the end of the run."""
         try:
+            if self.joined_ns is None:
+                raise UsageError(f"cannot {action} {membership}: {NOT_YET}")
             if membership in self._homes:
                 getattr(self._homes[membership], action)(membership)
             elif action == "join":
@@ -139,9 +154,12 @@ class Receiving:
             else:
                 raise UsageError(f"cannot leave {membership}: this receiver never joined it")
         except HarnessError as exc:
-            self.recorder.event("errno", str(exc), receiver=self.plan.name)
+            self._refuse(str(exc))
         else:
             self.recorder.event(action, f"{action} {membership}", receiver=self.plan.name)
+
+    def _refuse(self, text: str) -> None:
+        self.recorder.event("errno", text, receiver=self.plan.name)
 
     def _open_sockets(self, memberships: Sequence[Membership]) -> None:
         """Open sockets for groups, join them, and start reading if the run is on."""

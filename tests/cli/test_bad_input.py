@@ -10,7 +10,11 @@ from harness.cli import main
 MISTAKES = [
     ("send 239.1.2.3", "has no port"),
     ("send 239.1.2.3:0", "1 to 65535"),
-    ("send ff15::1:5000", "has no port"),
+    ("send ff15::1:5000", "write [ff15::1]:5000"),
+    ("send [ff15::1]", "for example [ff15::1]:5000"),
+    ("send 127.0.0.1:5000 --ttl 0", "only a multicast group"),
+    ("receive 239.1.2.3:5000 --buffer 0", "between 1 B and 1 GiB"),
+    ("receive 239.1.2.3:5000 --buffer 99GB", "between 1 B and 1 GiB"),
     ("send [ff15::1]:5000", "name it with --interface"),
     ("send 239.1.2.3:5000 --rate 0pps", "sends nothing"),
     ("send 239.1.2.3:5000 --rate 10000Mpps", "absurd"),

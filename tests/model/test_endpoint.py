@@ -29,7 +29,7 @@ def test_endpoint_reads_and_prints_itself(text: str, version: int, is_multicast:
     [
         ("239.1.2.3", "no port; write GROUP:PORT, for example 239.1.2.3:5000"),
         ("ff15::7", r"no port; write GROUP:PORT, for example \[ff15::7\]:5000"),
-        ("ff15::7:5000", r"\[ff15::7:5000\]:5000"),
+        ("ff15::7:5000", r"stands in brackets; write \[ff15::7\]:5000"),
         ("239.1.2.3:0", "port '0' is not a number from 1 to 65535"),
         ("239.1.2.3:65536", "1 to 65535"),
         ("239.1.2.3:http", "1 to 65535"),

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import summary_samples as samples
 
 from harness.cli import main
-from harness.model import Distribution, Parameters, SenderSummary, Summary
+from harness.model import Attribution, Distribution, Parameters, SenderSummary, Summary
 from harness.plots.wording import is_loss, windows_text
 from harness.report import headline, status
 
@@ -73,3 +74,18 @@ def test_group_that_nobody_may_have_sent_to_is_not_called_lost(
     assert (window.kind, window.packets) == ("never_received", None)
     assert not is_loss(window)
     assert windows_text([window]).startswith("1 window of")
+
+
+@pytest.mark.parametrize(
+    ("account", "says"),
+    [
+        ({"own_buffer": 1_200}, "4 % lost (1,200); all of them dropped by this host's own receive buffer; the longest"),
+        ({"not_sent": 442, "network": 758}, "4 % lost (1,200); 442 of them never sent; the longest"),
+        ({"network": 1_200}, "4 % lost (1,200); the longest"),
+    ],
+)
+def test_verdict_says_what_was_not_the_networks(account: dict[str, int], says: str) -> None:
+    summary = samples.SAMPLES["periodic"]()
+    (stream,) = summary.streams
+    stream = msgspec.structs.replace(stream, attribution=Attribution(**account))
+    assert says in headline(msgspec.structs.replace(summary, streams=[stream]))
