@@ -71,7 +71,11 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             sock.setsockopt(SOL_UDP, UDP_GRO, 1)
         sock.bind((str(group.address), group.port))
         PLATFORM.join(sock, Membership(group, asked["interface"]), interface_index(asked["interface"]))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", *divmod(int((WITNESS_IDLE_S if asked.get("stamps") else IDLE_S) * 1e6), 1_000_000)))
+        sock.setsockopt(
+            socket.SOL_SOCKET,
+            socket.SO_RCVTIMEO,
+            struct.pack("ll", *divmod(int((WITNESS_IDLE_S if asked.get("stamps") else IDLE_S) * 1e6), 1_000_000)),
+        )
         n_slots = asked.get("capacity", 64 if offload else 512)
         headers, _, control, _buffers = _messages(n_slots, width, True)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]

@@ -14,6 +14,7 @@ from harness.units import NS_PER_S, format_duration, format_scaled
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from harness.analyzer import StreamView
     from harness.run import DistributedRun, Run
 
 LOG_PERIOD_S = 10.0
@@ -68,8 +69,10 @@ class Progress:
 
     def _text(self, run: Run) -> str:
         now_ns, recorder = run.clock.now_ns(), run.recorder
-        n = recorder.n_received if run.receivings else recorder.n_sent
-        pps = (n - self._last_n) * NS_PER_S / max(1, now_ns - self._last_ns) if self._last_ns else 0.0
+        views = recorder.fold.view()
+        n_received = sum(view.received for view in views)  # as the report counts: no copies, no ends of streams
+        n = n_received if run.receivings else recorder.n_sent
+        pps = (n - self._last_n) * NS_PER_S / max(1, now_ns - (self._last_ns or run.started_ns))
         self._last_ns, self._last_n = now_ns, n
         parts = [format_duration(max(0, now_ns - run.started_ns) // 10**8 * 10**8)]
         if run.sendings:
@@ -77,14 +80,13 @@ class Progress:
             if recorder.n_refused:
                 parts.append(f"refused {recorder.n_refused:,}")
         if run.receivings:
-            parts.append(f"received {recorder.n_received:,}")
-        parts.append(format_scaled(pps, "pps"))
+            parts.append(f"received {n_received:,}")
+        parts.append(format_scaled(max(0.0, pps), "pps"))
         if run.receivings:
-            parts += self._loss(run)
+            parts += self._loss(run, views)
         return "  ".join(parts)
 
-    def _loss(self, run: Run) -> list[str]:
-        views = run.recorder.fold.view()
+    def _loss(self, run: Run, views: list[StreamView]) -> list[str]:
         if not views:
             return ["waiting for the first packet"]
         parts = [f"lost {sum(view.lost or 0 for view in views):,}"]
