@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import trio
 
 from harness.analyzer import Fold
@@ -11,6 +12,9 @@ from harness.model import Counters, Event, PacketArray, Parameters
 from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
+
+FOLD_ROWS = 16_384
+"""Rows that wait for the live fold at most: folding many at once costs a small part of folding them batch by batch."""
 
 POLL_S = 0.2
 """How often the writer is asked to write; it does once a second, and when its buffers are half full."""
@@ -21,7 +25,6 @@ class Recorder:
 
     Attributes:
       registry: numbers the streams that are heard.
-      fold: the live analysis: for the status line, and for the summary of a run whose packets are only counted.
       is_counting: packets are no longer recorded one by one.
       counters: reads the receivers' running totals.
       n_received, n_sent, n_refused: packets so far.
@@ -32,9 +35,22 @@ class Recorder:
     def __init__(self, writer: RunWriter, clock: RunClock, parameters: Parameters | None = None) -> None:
         self.writer, self.clock = writer, clock
         self.registry = StreamRegistry()
-        self.fold = Fold(parameters or Parameters(), is_first=True)
+        self._fold = Fold(parameters or Parameters(), is_first=True)
+        self._unfolded: list[PacketArray] = []
+        self._n_unfolded = 0
         self.is_counting = False
         self.n_received = self.n_sent = self.n_refused = 0
+
+    @property
+    def fold(self) -> Fold:
+        """The live analysis: for the status line, and for the summary of a run whose packets are only counted."""
+        self._fold_waiting()
+        return self._fold
+
+    def _fold_waiting(self) -> None:
+        if self._unfolded:
+            rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
+            self._fold.update(np.concatenate(rows))
 
     def packets(self, records: PacketArray) -> None:
         """Take records of packets received; their streams stand in the registry already."""
@@ -44,13 +60,16 @@ class Recorder:
             else:
                 self.event("end_of_stream", f"stream {info.number}: {info.sent} sent", receiver=info.receiver)
             self.writer.add_stream(info)
-            self.fold.add_stream(info)
+            self._fold.add_stream(info)
         if not self.is_counting and self.writer.is_behind:
             self.count_only("the disk takes packets more slowly than they come")
         if not self.is_counting:
             self.writer.append_packets(records)
-        self.fold.update(records)
         self.n_received += len(records)
+        self._unfolded.append(records.copy())
+        self._n_unfolded += len(records)
+        if self._n_unfolded >= FOLD_ROWS:
+            self._fold_waiting()
 
     def count_only(self, why: str) -> None:
         """From now on count packets and their windows, through the same fold, and record them no longer one by one."""

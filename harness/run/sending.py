@@ -21,6 +21,9 @@ COALESCE_NS = 250_000
 COALESCE_BELOW_NS = 50_000
 MAX_ERRNO_EVENTS = 20
 
+CAPACITY, OFFLOAD_CAPACITY = 512, 4096
+"""Probes handed to the kernel at a time at most: about a millisecond's worth at full rate, without and with offload."""
+
 
 class Sending:
     """Sends one stream from its start time until it ends or `stop` is set, then tells its end.
@@ -80,6 +83,7 @@ class Sending:
             count=plan.count,
             duration_ns=plan.duration_ns,
             has_pattern=plan.has_pattern,
+            capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
         )
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         with Ticker() as ticker, socket:
@@ -134,7 +138,8 @@ class Sending:
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
         """Make an event of each change between sending and being refused; the log has each packet's errno."""
-        if not len(errnos) or self._n_errno_events >= MAX_ERRNO_EVENTS:
+        is_as_before = not self._errno and not errnos.any()  # nearly always: sent, and no refusal before
+        if is_as_before or not len(errnos) or self._n_errno_events >= MAX_ERRNO_EVENTS:
             return
         last = int(errnos[-1])
         refused = [number for number in np.unique(errnos).tolist() if number not in (0, self._errno)]
