@@ -26,9 +26,10 @@ _DURATION = {
     "h": 3_600 * NS_PER_S,
     "d": 86_400 * NS_PER_S,
 }
-_SIZE = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _PPS = {"pps": 1, "kpps": 10**3, "Mpps": 10**6}
 _BPS = {"bit/s": 1, "kbit/s": 10**3, "Mbit/s": 10**6, "Gbit/s": 10**9}
+_BPS |= {"bps": 1, "kbps": 10**3, "Mbps": 10**6, "Gbps": 10**9}
 _QUANTITY = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
 
 

@@ -24,7 +24,7 @@ def test_bad_duration_says_what_to_write(text: str, says: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["0pps", "-5kpps", "1000", "max1", "1e30Mpps", "1Mbps", "0.000001pps", "1e-9bit/s"])
+@pytest.mark.parametrize("text", ["0pps", "-5kpps", "1000", "max1", "1e30Mpps", "1MBps", "0.000001pps", "1e-9bit/s"])
 def test_bad_rate_is_refused(text: str) -> None:
     with pytest.raises(UnitError):
         parse_rate(text)
@@ -59,6 +59,11 @@ def test_duration_for_people_is_close(ns: int) -> None:
         if unit == "d"
     )  # fmt: skip
     assert total == pytest.approx(ns, rel=0.05)
+
+
+def test_usual_spellings_of_other_tools_are_read() -> None:
+    assert parse_size("4KB") == 4000
+    assert parse_rate("10Mbps") == parse_rate("10Mbit/s")
 
 
 def test_rate_in_bits_refers_to_the_payload() -> None:

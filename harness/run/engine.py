@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Run:
         self._watch = CounterWatch(plan.interfaces)
         self.n_sending = len(self.sendings)
         self._ended, self._all_sent = trio.Event(), trio.Event()
+        self._signals: AsyncIterator[int]
 
     def counters(self) -> Counters:
         """Return the receivers' running totals."""
@@ -102,16 +103,18 @@ class Run:
           begin: for a part of a run over several hosts: awaited once everything is open, it returns when the timeline
             begins, on the run's time line; then the run ends by `stop` or a signal alone.
         """
-        try:
-            await self._with_everything_open(await self._open(begin), on_progress, is_part=begin is not None)
-        except* HarnessError as group:
-            self.outcome.reason, self.outcome.error = "error", str(first_error(group))
-        finally:
-            self._all_sent.set()
-            for receiving in self.receivings:
-                receiving.close()
-            with trio.CancelScope(shield=True):
-                await self._finish()
+        # the receiver of signals stays open to the very end: a Ctrl-C while the rest is written must not tear it
+        with trio.open_signal_receiver(*ending_signals()) as self._signals:
+            try:
+                await self._with_everything_open(await self._open(begin), on_progress, is_part=begin is not None)
+            except* HarnessError as group:
+                self.outcome.reason, self.outcome.error = "error", str(first_error(group))
+            finally:
+                self._all_sent.set()
+                for receiving in self.receivings:
+                    receiving.close()
+                with trio.CancelScope(shield=True):
+                    await self._finish()
         return self.outcome
 
     async def _open(self, begin: Callable[[], Awaitable[int]] | None) -> list[SenderSocket]:
@@ -202,12 +205,13 @@ class Run:
 
     async def _watch_signals(self) -> None:
         """Let Ctrl-C, a polite kill and a closed terminal end the run and keep the data; a second one does at once."""
-        with trio.open_signal_receiver(*ending_signals()) as signals:
-            async for number in signals:
-                if self._ended.is_set():
-                    if number in (signal.SIGINT, signal.SIGTERM):
-                        raise KeyboardInterrupt
-                    continue  # a terminal that closes tells so twice, by the kernel and by the shell
+        n_polite = 0
+        async for number in self._signals:
+            if number in (signal.SIGINT, signal.SIGTERM):
+                n_polite += 1
+            if n_polite > 1:
+                raise KeyboardInterrupt
+            if not self._ended.is_set():  # a terminal that closes tells so twice, by the kernel and by the shell
                 self.recorder.event("note", f"{signal.Signals(number).name} received: ending")
                 self.stop("interrupted")
 
