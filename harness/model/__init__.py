@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from harness.model.interface import AddressScope as AddressScope
     from harness.model.interface import Interface as Interface
     from harness.model.interface import InterfaceAddress as InterfaceAddress
+    from harness.model.manifest import CardClock as CardClock
     from harness.model.manifest import Clocks as Clocks
     from harness.model.manifest import Counters as Counters
     from harness.model.manifest import End as End
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from harness.model.packets import UNNUMBERED as UNNUMBERED
     from harness.model.packets import PacketArray as PacketArray
     from harness.model.packets import PacketFlag as PacketFlag
+    from harness.model.packets import SentFlag as SentFlag
     from harness.model.stream import StreamInfo as StreamInfo
     from harness.model.summary import Attribution as Attribution
     from harness.model.summary import Distribution as Distribution
@@ -84,6 +86,7 @@ _MODULES = {
         "InterfaceAddress",
     ),
     "manifest": (
+        "CardClock",
         "Clocks",
         "Counters",
         "End",
@@ -106,6 +109,7 @@ _MODULES = {
         "PacketArray",
         "PacketFlag",
         "SENT_DTYPE",
+        "SentFlag",
         "UNDEFINED_NS",
         "UNNUMBERED",
     ),

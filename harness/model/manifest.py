@@ -11,6 +11,25 @@ from harness.model.stream import StreamInfo
 MANIFEST_VERSION = 1
 
 
+class CardClock(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The clock of a network card that stamped arrivals, as compared with realtime; it is a time line of its own.
+
+    Every stamp on record has been moved to realtime with the difference that was measured around it.
+
+    Attributes:
+      interface: the card's interface; device: its clock, "/dev/ptp0".
+      offset_start_ns, offset_end_ns: the card's clock minus realtime, at the first and the last comparison.
+      error_bound_ns: how far a moved stamp may be wrong: the time that a comparison took, and how far the two clocks
+        strayed from what the comparison before had foretold, at worst.
+    """
+
+    interface: str
+    device: str
+    offset_start_ns: int
+    offset_end_ns: int
+    error_bound_ns: int
+
+
 class Clocks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The clocks behind the time stamps.
 
@@ -20,6 +39,7 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
       rx_source: "kernel" (stamped on arrival), "hardware" or "user" (after reading).
       sync: what disciplines the realtime clock, "chrony", "ntp", "unsynchronised", "unknown".
       error_bound_ns: the kernel's own estimate of the realtime clock's error; None when it has none.
+      card: with "hardware", the card's clock; None otherwise.
     """
 
     realtime_ns: int
@@ -27,11 +47,13 @@ class Clocks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rx_source: Literal["kernel", "hardware", "user"] = "user"
     sync: str = "unknown"
     error_bound_ns: int | None = None
+    card: CardClock | None = None
 
 
 class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One receiver of the run: what it joined and what the kernel really gave it.
 
+    `rx_source` is who stamps its arrivals; None in runs of older versions, where `Clocks` alone tells.
     `left_ns` is when it stopped listening because its host was lost; None: it listened to the end of the run.
     """
 
@@ -47,10 +69,18 @@ class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     left_ns: int | None = None
     path: str = "batch"
     offload: bool = False
+    rx_source: Literal["kernel", "hardware", "user"] | None = None
 
 
 class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One sending stream of the run; `stream` is the number in `sent.bin`."""
+    """One sending stream of the run; `stream` is the number in `sent.bin`.
+
+    Attributes:
+      tx_source: who stamped `tx_ns` in `sent.bin`: "kernel" where asked for and given, row by row by
+        SentFlag.KERNEL_STAMP; "user" otherwise. The stamp on the wire is always the user's.
+      tx_missing: packets sent for which the kernel's stamp never came; None when none was asked for, or the run did
+        not come to its end.
+    """
 
     stream: int
     stream_id: int
@@ -65,6 +95,8 @@ class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ttl: int
     dscp: int = 0
     offload: bool = False
+    tx_source: Literal["kernel", "user"] = "user"
+    tx_missing: int | None = None
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

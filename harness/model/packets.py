@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from protocols import flags as wire
 from protocols.flags import UNDEFINED_NS, UNNUMBERED
 
-__all__ = ["PACKET_DTYPE", "SENT_DTYPE", "UNDEFINED_NS", "UNNUMBERED", "PacketArray", "PacketFlag"]
+__all__ = ["PACKET_DTYPE", "SENT_DTYPE", "UNDEFINED_NS", "UNNUMBERED", "PacketArray", "PacketFlag", "SentFlag"]
 
 PACKET_DTYPE = np.dtype(
     [
@@ -46,7 +46,10 @@ SENT_DTYPE = np.dtype(
         ("flags", "<u2"),
     ]
 )
-"""One packet that a sender had to send: when it was due, when it left (UNDEFINED_NS: never), and why not (errno)."""
+"""One packet that a sender had to send: when it was due, when it left (UNDEFINED_NS: never), and why not (errno).
+
+`flags` is 0 or SentFlag.KERNEL_STAMP.
+"""
 
 PacketArray = NDArray[np.void]
 """A one-dimensional array of PACKET_DTYPE or SENT_DTYPE records."""
@@ -69,3 +72,10 @@ class PacketFlag(IntFlag):
     """Shorter here than it was on the wire (snap length, small buffer)."""
     USER_STAMP = 64
     """`rx_ns` was taken by this program after reading, not by the kernel on arrival."""
+
+
+class SentFlag(IntFlag):
+    """Bits of `flags` in SENT_DTYPE, above those that it shares with PACKET_DTYPE."""
+
+    KERNEL_STAMP = 256
+    """`tx_ns` was taken by the kernel as it passed the packet to the interface, not by this program before sending."""

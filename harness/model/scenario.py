@@ -55,7 +55,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stream of probes to send; without a `host`, from this machine."""
+    """A stream of probes to send; without a `host`, from this machine. `tx_stamps`: by the kernel, in the log."""
 
     group: str
     interface: str | None = None
@@ -72,11 +72,15 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     loop: bool = True
     pattern: bool = False
     offload: bool = False
+    tx_stamps: bool = False
     impair: Impair | None = None
 
 
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A receiver: what it joins, where, and for how long; without a `host`, on this machine."""
+    """A receiver: what it joins, where, and for how long; without a `host`, on this machine.
+
+    `stamps` is who stamps arrivals: the kernel, the network card, or this program after reading.
+    """
 
     groups: list[str]
     name: str = ""
@@ -87,6 +91,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     buffer: str | None = None
     start: str = "0s"
     offload: bool = False
+    stamps: Literal["kernel", "hardware", "user"] = "kernel"
 
 
 class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

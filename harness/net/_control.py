@@ -24,6 +24,7 @@ from harness.net._linux import (
     IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     SO_RXQ_OVFL,
+    SO_TIMESTAMPING,
     SO_TIMESTAMPNS,
     SOL_SOCKET,
     SOL_UDP,
@@ -31,9 +32,10 @@ from harness.net._linux import (
 )
 
 CONTROL_BYTES = 192
-"""Room for every message that is ever asked for: 144 bytes with IPv6 on a 64-bit machine."""
+"""Room for every message that is ever asked for: 176 bytes with IPv6 and the card's stamps on a 64-bit machine."""
 
 _KNOWN_LAYOUTS = 8
+_STAMPS = {(SOL_SOCKET, SO_TIMESTAMPNS), (SOL_SOCKET, SO_TIMESTAMPING)}
 _HEADER = struct.Struct("=QII" if WORD_BYTES == 8 else "=III")
 
 
@@ -70,7 +72,7 @@ def walk(row: bytes) -> Layout:
         position += (length + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
     words = np.frombuffer(row[: len(row) // 4 * 4], np.uint32)
     index = np.array(columns, np.intp)
-    return Layout(len(row), index, words[index], offsets, (SOL_SOCKET, SO_TIMESTAMPNS) in offsets)
+    return Layout(len(row), index, words[index], offsets, not offsets.keys().isdisjoint(_STAMPS))
 
 
 class ControlParser:
@@ -82,6 +84,8 @@ class ControlParser:
 
     Attributes:
       has_stamp: which rows carry the time of arrival, shape (capacity,).
+      hardware_ns: arrival by the network card's own clock, 0 where it stamped none, shape (capacity,); `rx_ns` is
+        0 where it alone did.
       segment: size of the equal segments in each row (UDP_GRO), 0 for a plain datagram, shape (capacity,).
       is_stamped: whether every row of the last batch carries the time of arrival.
       last_drops: the newest value of the socket's drop counter; None before any drop.
@@ -94,6 +98,7 @@ class ControlParser:
         self.destination, self.ifindex = meta["destination"], meta["ifindex"]
         self.ttl, self.rx_ns = meta["ttl"], meta["rx_ns"]
         self.has_stamp = np.zeros(len(control), np.bool_)
+        self.hardware_ns = np.zeros(len(control), np.int64)
         self.segment = np.zeros(len(control), np.int32)
         self.is_stamped = False
         self.last_drops: int | None = None
@@ -105,7 +110,7 @@ class ControlParser:
           lengths: bytes of control messages of each row, shape (n,); 0 where there are none.
         """
         n_rows = len(lengths)
-        for column in (self.destination, self.ifindex, self.ttl, self.segment):
+        for column in (self.destination, self.ifindex, self.ttl, self.hardware_ns, self.segment):
             column[:n_rows] = 0
         if self._layouts and self._is_of(self._layouts[0], lengths).all():  # nearly always
             self.is_stamped = self._layouts[0].has_stamp
@@ -156,6 +161,10 @@ class ControlParser:
         elif key == (SOL_SOCKET, SO_TIMESTAMPNS):
             stamp = np.ascontiguousarray(self._control[rows, offset : offset + 16]).view(np.int64)
             self.rx_ns[rows] = stamp[:, 0] * 1_000_000_000 + stamp[:, 1]
+        elif key == (SOL_SOCKET, SO_TIMESTAMPING):
+            stamps = np.ascontiguousarray(self._control[rows, offset : offset + 48]).view(np.int64)
+            self.rx_ns[rows] = stamps[:, 0] * 1_000_000_000 + stamps[:, 1]
+            self.hardware_ns[rows] = stamps[:, 4] * 1_000_000_000 + stamps[:, 5]
         elif key == (SOL_SOCKET, SO_RXQ_OVFL):
             self.last_drops = int(self._words[rows, offset // 4][-1])
         elif key == (SOL_UDP, UDP_GRO):

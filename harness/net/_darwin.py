@@ -6,11 +6,12 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Literal
+from typing import NoReturn
 
+from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
-from harness.net._options import Ancillary, Cmsg, set_option
+from harness.net._options import Ancillary, Cmsg, RxSource, set_option
 
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
 AF_INET, AF_INET6 = 2, 30
@@ -58,7 +59,7 @@ class DarwinPlatform:
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Do nothing: the kernel looks only at this socket's own memberships."""
 
-    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+    def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
         """Ask for everything; only the time stamp, in microseconds here, may be missing."""
         if version == 4:
             set_option(sock, IPPROTO_IP, IP_PKTINFO, 1, "IP_PKTINFO")
@@ -66,11 +67,19 @@ class DarwinPlatform:
         else:
             set_option(sock, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO")
             set_option(sock, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT")
+        if stamps == "user":
+            return "user"
         try:
             sock.setsockopt(SOL_SOCKET, SO_TIMESTAMP, 1)
         except OSError:
             return "user"
         return "kernel"
+
+    def hardware_clock(self, interface: str) -> NoReturn:
+        """Refuse: programs are given no stamps of network cards here."""
+        raise UsageError(
+            f"stamps of the network card ({interface}) can be had on Linux only, this is macOS; use --stamps kernel"
+        )
 
     def read_one(
         self, sock: socket.socket, row: memoryview, overflow: memoryview

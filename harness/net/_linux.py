@@ -7,11 +7,14 @@ import socket
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
-from harness.net._options import Ancillary, Cmsg, set_option
+from harness.net._options import Ancillary, Cmsg, RxSource, set_option
+
+if TYPE_CHECKING:
+    from harness.net._hardware import HardwareClock
 
 IP_TTL = 2
 IP_PKTINFO = 8
@@ -38,6 +41,15 @@ SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35 if ctypes.sizeof(ctypes.c_long) == 8 else 64
 """The variant whose two fields are 64 bits wide."""
+SO_TIMESTAMPING = 37 if ctypes.sizeof(ctypes.c_long) == 8 else 65
+"""Likewise; the control message has the same number and holds three stamps: software, unused, the card's own."""
+STAMPING_TX_SOFTWARE = 1 << 1
+STAMPING_RX_HARDWARE = 1 << 2
+STAMPING_RX_SOFTWARE = 1 << 3
+STAMPING_SOFTWARE = 1 << 4
+STAMPING_RAW_HARDWARE = 1 << 6
+STAMPING_OPT_ID = 1 << 7
+STAMPING_OPT_TSONLY = 1 << 11
 SO_RXQ_OVFL = 40
 SO_MEMINFO = 55
 SOL_UDP = 17
@@ -79,8 +91,10 @@ class LinuxPlatform:
         else:
             set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
 
-    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+    def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
         """Ask for everything; only the time stamp may be missing.
+
+        With "hardware" the kernel's stamp is asked for as well, for datagrams that the card leaves without.
 
         When no other socket of the machine has asked for stamps, the kernel takes some milliseconds to begin: until
         then a datagram is stamped when it is read.
@@ -92,11 +106,21 @@ class LinuxPlatform:
             set_option(sock, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO")
             set_option(sock, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1, "IPV6_RECVHOPLIMIT")
         set_option(sock, SOL_SOCKET, SO_RXQ_OVFL, 1, "SO_RXQ_OVFL")
-        try:
-            sock.setsockopt(SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        except OSError:
-            return "user"
-        return "kernel"
+        if stamps == "hardware":
+            wanted = STAMPING_RX_HARDWARE | STAMPING_RAW_HARDWARE | STAMPING_RX_SOFTWARE | STAMPING_SOFTWARE
+            set_option(sock, SOL_SOCKET, SO_TIMESTAMPING, wanted, "SO_TIMESTAMPING")
+        elif stamps == "kernel":
+            try:
+                sock.setsockopt(SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            except OSError:
+                return "user"
+        return stamps
+
+    def hardware_clock(self, interface: str) -> HardwareClock:
+        """Ask the driver what it offers, switch it on, and compare the card's clock with realtime."""
+        from harness.net._hardware import open_hardware_clock  # needs fcntl, which other systems lack
+
+        return open_hardware_clock(interface)
 
     def read_one(
         self, sock: socket.socket, row: memoryview, overflow: memoryview
@@ -118,6 +142,9 @@ class LinuxPlatform:
             elif (level, kind) == (SOL_SOCKET, SO_TIMESTAMPNS):
                 seconds, nanoseconds = struct.unpack("=qq", data[:16])
                 found.rx_ns = seconds * 1_000_000_000 + nanoseconds
+            elif (level, kind) == (SOL_SOCKET, SO_TIMESTAMPING):
+                software, _, card = (s * 1_000_000_000 + ns for s, ns in struct.iter_unpack("=qq", data[:48]))
+                found.rx_ns, found.hardware_ns = software or None, card or None
             elif (level, kind) == (SOL_SOCKET, SO_RXQ_OVFL):
                 found.drops = struct.unpack("=I", data[:4])[0]
             elif (level, kind) == (SOL_UDP, UDP_GRO):

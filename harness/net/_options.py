@@ -9,11 +9,15 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.errors import BindError, MembershipError, SocketOptionError, UsageError, errno_text
 from harness.model.endpoint import IPAddress, Membership
 
 SOCKADDR_STORAGE_BYTES = 128
+RxSource = Literal["kernel", "hardware", "user"]
+"""Who stamps a datagram's arrival: the kernel, the network card, or this program after reading."""
+
 Cmsg = tuple[int, int, bytes]
 """One control message as `socket.recvmsg` returns it: level, type, data."""
 
@@ -27,6 +31,7 @@ class Ancillary:
       ifindex: index of the interface that it came in by.
       ttl: TTL or hop limit on arrival.
       rx_ns: arrival by the kernel's realtime clock.
+      hardware_ns: arrival by the network card's own clock.
       drops: the socket's drop counter when this datagram was queued.
       segment: size of the equal segments that this buffer holds (UDP_GRO); 0 for a plain datagram.
     """
@@ -35,6 +40,7 @@ class Ancillary:
     ifindex: int = 0
     ttl: int = 0
     rx_ns: int | None = None
+    hardware_ns: int | None = None
     drops: int | None = None
     segment: int = 0
 

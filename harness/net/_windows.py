@@ -6,11 +6,12 @@ import contextlib
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Literal
+from typing import NoReturn
 
+from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
-from harness.net._options import Ancillary, Cmsg, set_option
+from harness.net._options import Ancillary, Cmsg, RxSource, set_option
 from harness.net._wsarecvmsg import MessageReceiver, find_function
 
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
@@ -59,7 +60,12 @@ class WindowsPlatform:
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Do nothing: the system looks only at this socket's own memberships."""
 
-    def request_ancillary(self, sock: socket.socket, version: int) -> Literal["kernel", "user"]:
+    def request_ancillary(
+        self,
+        sock: socket.socket,
+        version: int,
+        stamps: RxSource = "kernel",  # noqa: ARG002 (the system stamps no arrivals, whoever asks)
+    ) -> RxSource:
         """Ask for destination and interface, and for the TTL where the system is new enough."""
         try:
             self._receiver = self._receiver or MessageReceiver(find_function(sock))
@@ -70,6 +76,12 @@ class WindowsPlatform:
         with contextlib.suppress(OSError):
             sock.setsockopt(level, HOPLIMIT, 1)
         return "user"
+
+    def hardware_clock(self, interface: str) -> NoReturn:
+        """Refuse: programs are given no stamps of network cards here."""
+        raise UsageError(
+            f"stamps of the network card ({interface}) can be had on Linux only, this is Windows; use --stamps kernel"
+        )
 
     def read_one(
         self, sock: socket.socket, row: memoryview, overflow: memoryview

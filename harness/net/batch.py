@@ -18,6 +18,7 @@ from harness.net.platform import PLATFORM
 
 if PLATFORM.has_batch:
     from harness.net.batch_linux import BatchReader, BatchWriter
+    from harness.net.tx_stamps import TxStamps
 
 PathChoice = Literal["auto", "batch", "portable"]
 Path = Literal["batch", "portable"]
@@ -38,6 +39,10 @@ class Reader(Protocol):
     def last_drops(self) -> int | None:
         """The socket's drop counter as of the last datagram read; None when none told it."""
 
+    @property
+    def hardware_ns(self) -> NDArray[np.int64]:
+        """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
+
     def read(self) -> Datagrams | None:
         """Return what waits in the socket; None when nothing does. The next read overwrites it."""
 
@@ -53,21 +58,30 @@ class Writer(Protocol):
     def offload(self) -> bool:
         """Whether runs of datagrams move as one buffer."""
 
+    @property
+    def next_number(self) -> int:
+        """Number of the first datagram of the next `send`; each row has one, whatever becomes of it."""
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each, 0 where it went out."""
 
 
-def choose_path(path: PathChoice, offload: bool) -> Path:
+def choose_path(path: PathChoice, offload: bool, tx_stamps: bool = False) -> Path:
     """Return the way to take.
 
     Raises:
-      UsageError: this system has no batch path, or offload was asked for without it.
+      UsageError: this system has no batch path, or offload or transmit stamps were asked for without it, or both at
+        once.
     """
     chosen: Path = "batch" if path == "batch" or (path == "auto" and PLATFORM.has_batch) else "portable"
     if chosen == "batch" and not PLATFORM.has_batch:
         raise UsageError(f"the batch path needs recvmmsg, which {PLATFORM.name} does not have; use the portable path")
     if offload and chosen == "portable":
         raise UsageError(f"--offload needs the batch path, which is Linux's; this is {PLATFORM.name}, path {path}")
+    if tx_stamps and chosen == "portable":
+        raise UsageError(f"--tx-stamps needs the batch path, which is Linux's; this is {PLATFORM.name}, path {path}")
+    if tx_stamps and offload:
+        raise UsageError("--tx-stamps with --offload: datagrams of one buffer share a stamp; leave one of them out")
     return chosen
 
 
@@ -79,9 +93,24 @@ def make_reader(sock: socket.socket, path: Path, *, width: int, capacity: int, o
 
 
 def make_writer(
-    sock: socket.socket, path: Path, destination: tuple[str | int, ...] | None, packed: bytes | None, *, offload: bool
+    sock: socket.socket,
+    path: Path,
+    destination: tuple[str | int, ...] | None,
+    packed: bytes | None,
+    *,
+    offload: bool,
+    stamps: TxStamps | None = None,
 ) -> Writer:
     """Return a writer for a non-blocking socket; the destination, in both its forms, is None for a connected one."""
     if path == "batch":
-        return BatchWriter(sock, packed, offload=offload)
+        return BatchWriter(sock, packed, offload=offload, stamps=stamps)
     return PortableWriter(sock, destination)
+
+
+def make_tx_stamps(sock: socket.socket) -> TxStamps:
+    """Ask the kernel to stamp what this socket will send; only for the batch path, which `choose_path` has made sure.
+
+    Raises:
+      SocketOptionError: the kernel gives no transmit stamps.
+    """
+    return TxStamps(sock)

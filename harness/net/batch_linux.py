@@ -18,9 +18,11 @@ from harness.model.datagrams import DATAGRAM_DTYPE, Datagrams
 from harness.model.packets import PacketFlag
 from harness.net import _libc
 from harness.net._control import CONTROL_BYTES, ControlParser
-from harness.net._linux import SOL_UDP, UDP_GRO, UDP_SEGMENT
+from harness.net._libc import CMSG_HEADER_BYTES
+from harness.net._linux import SOL_SOCKET, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net._options import set_option
 from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM, PENDING
+from harness.net.tx_stamps import ID_CONTROL, SCM_TS_OPT_ID, TxStamps
 
 NAME_BYTES = 28
 """A sockaddr_in6, the larger of the two."""
@@ -88,6 +90,11 @@ class BatchReader:
         """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
         return self._parser.last_drops
 
+    @property
+    def hardware_ns(self) -> NDArray[np.int64]:
+        """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
+        return self._parser.hardware_ns
+
     def read(self) -> Datagrams | None:
         """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
         n_read, number = _libc.recvmmsg(self._sock.fileno(), self._address, len(self._headers), _RECEIVE_FLAGS)
@@ -150,15 +157,23 @@ class BatchWriter:
       sock: non-blocking.
       destination: a packed sockaddr; None for a connected socket.
       offload: hand runs of equal datagrams to the kernel as one buffer (UDP_SEGMENT).
+      stamps: takes transmit stamps, of datagrams as numbered by `next_number`; not with offload.
+
+    Attributes:
+      next_number: number of the first datagram of the next `send`; each row has one, whatever becomes of it.
     """
 
     path = "batch"
 
-    def __init__(self, sock: socket.socket, destination: bytes | None, *, offload: bool = False) -> None:
+    def __init__(
+        self, sock: socket.socket, destination: bytes | None, *, offload: bool = False, stamps: TxStamps | None = None
+    ) -> None:
         self._sock = sock
         self._name = np.frombuffer(destination or bytes(NAME_BYTES), np.uint8).copy()
         self._name_length = len(destination) if destination else 0
         self.offload = offload
+        self._stamps = stamps
+        self.next_number = 0
         self._segment = 0
         self._resize(64)
 
@@ -173,6 +188,12 @@ class BatchWriter:
         header["name_length"] = self._name_length
         header["iov"] = _addresses(self._iov)
         header["iov_length"] = 1
+        if self._stamps is not None and self._stamps.is_numbering:
+            self._numbers = np.zeros(capacity, ID_CONTROL)
+            self._numbers["length"] = CMSG_HEADER_BYTES + 4
+            self._numbers["level"], self._numbers["kind"] = SOL_SOCKET, SCM_TS_OPT_ID
+            self._ids = self._numbers["id"]
+            header["control"], header["control_length"] = _addresses(self._numbers), ID_CONTROL.itemsize
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
@@ -230,12 +251,20 @@ class BatchWriter:
         np.multiply(self._steps[:n_messages], np.uintp(stride), out=self._bases[:n_messages])
         self._bases[:n_messages] += np.uintp(base)
         self._lengths[:n_messages] = lengths
+        stamps, base_number = self._stamps, self.next_number
+        self.next_number += n_messages
+        if stamps is not None and stamps.is_numbering:
+            self._ids[:n_messages] = (base_number + self._steps[:n_messages]) & np.uintp(0xFFFF_FFFF)
         first, n_interrupted = 0, 0
         fd = self._sock.fileno()
         while first < n_messages:
+            if stamps is not None:
+                stamps.before(base_number + first)
             n_sent, number = _libc.sendmmsg(
                 fd, self._address + first * _libc.MMSGHDR.itemsize, n_messages - first, socket.MSG_DONTWAIT
             )
+            if stamps is not None:
+                stamps.after(base_number + first, n_messages - first, max(n_sent, 0))
             if n_sent > 0:
                 first += n_sent
             elif number == errno.EINTR and n_interrupted < 1000:

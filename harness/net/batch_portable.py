@@ -40,6 +40,7 @@ class PortableReader:
         self._overflow = memoryview(bytearray(LARGEST_DATAGRAM))
         self._kept = np.zeros(capacity, np.int64)
         self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
+        self.hardware_ns = np.zeros(capacity, np.int64)
         self.last_drops: int | None = None
 
     def read(self) -> Datagrams | None:
@@ -62,6 +63,7 @@ class PortableReader:
             if found.drops is not None:
                 self.last_drops = found.drops
             self._kept[n_read] = min(size, width)
+            self.hardware_ns[n_read] = found.hardware_ns or 0
             self._meta[n_read] = (
                 np.frombuffer(packed(source[0]), np.uint8),
                 np.frombuffer(found.destination or bytes(16), np.uint8),
@@ -87,6 +89,9 @@ class PortableWriter:
       sock: non-blocking.
       destination: None for a connected socket.
       address: `destination` as the socket module takes it.
+
+    Attributes:
+      next_number: number of the first datagram of the next `send`; each row has one, whatever becomes of it.
     """
 
     path = "portable"
@@ -94,10 +99,12 @@ class PortableWriter:
 
     def __init__(self, sock: socket.socket, destination: tuple[str | int, ...] | None) -> None:
         self._sock, self._destination = sock, destination
+        self.next_number = 0
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)
+        self.next_number += len(data)
         for number, row in enumerate(np.ascontiguousarray(data)):
             try:
                 if self._destination is None:

@@ -10,7 +10,7 @@ from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, Membership
 from harness.net._options import check_buffer
 from harness.net.batch import PathChoice, choose_path
-from harness.net.platform import PLATFORM
+from harness.net.platform import PLATFORM, RxSource
 from harness.net.receiver import ReceiverSocket, is_shared, membership_index
 
 MOST_GROUP_SOCKETS = 64
@@ -37,6 +37,7 @@ def open_receiver(
     capacity: int = 512,
     path: PathChoice = "auto",
     offload: bool = False,
+    stamps: RxSource = "kernel",
 ) -> list[ReceiverSocket]:
     """Open as many sockets as the memberships need, and join them all; all or nothing.
 
@@ -47,10 +48,12 @@ def open_receiver(
       capacity: most datagrams of one read.
       path: "batch" (recvmmsg), "portable", or whatever this system can do.
       offload: let the kernel hand over runs of datagrams as one buffer with one time stamp.
+      stamps: who stamps arrivals: the kernel (this program, where it does not), the network card, or this program.
 
     Raises:
-      UsageError: no membership, width, capacity or buffer out of range, or a path that this system does not have.
-      InterfaceError: no such interface.
+      UsageError: no membership, width, capacity or buffer out of range, or a path that this system does not have;
+        stamps of the card with offload, or without a named interface.
+      InterfaceError: no such interface, or its card stamps no arrivals.
       BindError: an address or port cannot be bound.
       MembershipError: the kernel refuses to join a group.
       SocketOptionError: the kernel refuses an option.
@@ -61,19 +64,31 @@ def open_receiver(
         raise UsageError(f"width {width} and capacity {capacity} must be 1 at least")
     check_buffer(buffer_bytes)
     chosen = choose_path(path, offload)
+    if stamps == "hardware" and offload:
+        raise UsageError(
+            "--stamps hardware with --offload: datagrams of one buffer share a stamp; leave one of them out"
+        )
     sockets: list[ReceiverSocket] = []
     try:
         for plan in _plan(memberships):
-            receiver = ReceiverSocket(
-                plan.endpoint,
-                ifindex=plan.ifindex,
-                is_shared=any(is_shared(one.group) for one in plan.memberships),
-                buffer_bytes=buffer_bytes,
-                width=width,
-                capacity=capacity,
-                path=chosen,
-                offload=offload,
-            )
+            card = PLATFORM.hardware_clock(_card_of(plan)) if stamps == "hardware" else None
+            try:
+                receiver = ReceiverSocket(
+                    plan.endpoint,
+                    ifindex=plan.ifindex,
+                    is_shared=any(is_shared(one.group) for one in plan.memberships),
+                    buffer_bytes=buffer_bytes,
+                    width=width,
+                    capacity=capacity,
+                    path=chosen,
+                    offload=offload,
+                    stamps=stamps,
+                    card=card,
+                )
+            except BaseException:
+                if card is not None:
+                    card.close()
+                raise
             sockets.append(receiver)
             for membership in plan.memberships:
                 receiver.join(membership)
@@ -82,6 +97,17 @@ def open_receiver(
             receiver.close()
         raise
     return sockets
+
+
+def _card_of(plan: _Plan) -> str:
+    """Return the one interface that a socket's groups are joined on, whose card is to stamp."""
+    names = {membership.interface or membership.group.zone for membership in plan.memberships}
+    name = next(iter(names))
+    if len(names) > 1 or name is None:
+        raise UsageError(
+            f"--stamps hardware for {plan.endpoint}: name the one interface whose card stamps (--interface)"
+        )
+    return name
 
 
 def _plan(memberships: Sequence[Membership]) -> list[_Plan]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net._darwin import DarwinPlatform
 from harness.net._linux import LinuxPlatform
-from harness.net._options import Ancillary, Cmsg
+from harness.net._options import Ancillary, Cmsg, RxSource
 from harness.net._windows import WindowsPlatform
 
-RxSource = Literal["kernel", "user"]
-"""Who stamps a datagram's arrival: the kernel, or this program after reading."""
+if TYPE_CHECKING:
+    from harness.net._hardware import HardwareClock
+
+__all__ = ["PLATFORM", "Platform", "RxSource"]
 
 
 class Platform(Protocol):
@@ -40,8 +42,17 @@ class Platform(Protocol):
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Deliver only groups that this very socket joined."""
 
-    def request_ancillary(self, sock: socket.socket, version: int) -> RxSource:
-        """Ask for destination, interface, TTL, arrival time and drop counter of each datagram."""
+    def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
+        """Ask for destination, interface, TTL, arrival time and drop counter of each datagram.
+
+        Returns who will stamp arrivals: as asked for by `stamps`, or "user" where the kernel does not.
+        """
+
+    def hardware_clock(self, interface: str) -> HardwareClock:
+        """Have the interface's card stamp every arrival, and return its clock.
+
+        Raises InterfaceError where the card does not, UsageError where the system gives its stamps to nobody.
+        """
 
     def read_one(
         self, sock: socket.socket, row: memoryview, overflow: memoryview

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import trio
@@ -14,14 +15,17 @@ import trio
 from harness.errors import BindError, InterfaceError, MembershipError, UsageError, errno_text
 from harness.model.datagrams import Datagrams
 from harness.model.endpoint import Endpoint, Membership
-from harness.model.packets import PacketFlag
+from harness.model.packets import PacketArray, PacketFlag
 from harness.net._options import new_udp_socket, set_option
 from harness.net.batch import Path, make_reader
 from harness.net.interfaces import interface_index, is_broadcast
 from harness.net.joined import Wanted, WantedTable
 from harness.net.platform import PLATFORM, RxSource
 
-_MISDELIVERED = np.uint8(PacketFlag.MISDELIVERED)
+if TYPE_CHECKING:
+    from harness.net._hardware import HardwareClock
+
+_MISDELIVERED, _USER_STAMP = np.uint8(PacketFlag.MISDELIVERED), np.uint8(PacketFlag.USER_STAMP)
 
 
 class ReceiverSocket:
@@ -34,7 +38,9 @@ class ReceiverSocket:
       buffer_asked: receive buffer asked for, bytes; None for the system's default.
       buffer_granted: receive buffer as the kernel reports it, bytes. Linux reports twice what it was asked for.
       buffer_note: which limit cut the buffer short, in one sentence; "" when none did.
-      rx_source: "kernel" or "user": who stamps arrivals.
+      rx_source: who stamps arrivals, "kernel", "hardware" or "user".
+      card: the clock that "hardware" stamps are of, which are moved to realtime by it; None otherwise.
+      n_without_hardware: datagrams that the card left without a stamp and the kernel stamped instead.
       inode: by which `/proc/net/udp` lists the socket; None where sockets have none.
     """
 
@@ -49,8 +55,12 @@ class ReceiverSocket:
         capacity: int,
         path: Path,
         offload: bool,
+        stamps: RxSource = "kernel",
+        card: HardwareClock | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.card = card
+        self.n_without_hardware = 0
         self.buffer_asked = buffer_bytes
         self._joined: dict[Membership, int] = {}
         self._wanted: dict[Membership, Wanted] = {}
@@ -62,7 +72,7 @@ class ReceiverSocket:
                 PLATFORM.share_port(self._sock)
             if endpoint.version == 6:
                 set_option(self._sock, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1, "IPV6_V6ONLY")
-            self.rx_source: RxSource = PLATFORM.request_ancillary(self._sock, endpoint.version)
+            self.rx_source: RxSource = PLATFORM.request_ancillary(self._sock, endpoint.version, stamps)
             PLATFORM.isolate(self._sock, endpoint.version)
             if buffer_bytes is not None:
                 PLATFORM.set_receive_buffer(self._sock, buffer_bytes)
@@ -157,10 +167,20 @@ class ReceiverSocket:
         except OSError as exc:
             raise InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}") from exc
         if batch is not None:
+            if self.card is not None:
+                self._move(batch.meta, self.card)
             is_stray = (self._table or self._tabulate()).is_stray(batch.meta)
             if is_stray.any():
                 batch.meta["flags"][is_stray] |= _MISDELIVERED
         return batch
+
+    def _move(self, meta: PacketArray, card: HardwareClock) -> None:
+        """Put the card's stamps in place of the kernel's, moved to realtime."""
+        stamps_ns = self._reader.hardware_ns[: len(meta)]
+        is_stamped = stamps_ns != 0
+        meta["rx_ns"][is_stamped] = card.realtime_of(stamps_ns[is_stamped])
+        meta["flags"][is_stamped] &= ~_USER_STAMP
+        self.n_without_hardware += len(meta) - int(np.count_nonzero(is_stamped))
 
     async def receive(self) -> Datagrams:
         """Return at least one datagram, waiting for it if need be; always a checkpoint, and nothing read is ever lost.
@@ -195,6 +215,8 @@ class ReceiverSocket:
         if trio.lowlevel.in_trio_run():
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        if self.card is not None:
+            self.card.close()
 
     def __enter__(self) -> ReceiverSocket:
         return self

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import BindError, UsageError, errno_text
 from harness.model.endpoint import Endpoint
 from harness.net._options import check_buffer, new_udp_socket, set_option
-from harness.net.batch import PathChoice, choose_path, make_writer
+from harness.net.batch import PathChoice, choose_path, make_tx_stamps, make_writer
 from harness.net.interfaces import interface_index
 from harness.net.platform import PLATFORM
 
@@ -41,8 +41,9 @@ class SenderSocket:
         buffer_bytes: int | None,
         path: PathChoice,
         offload: bool,
+        tx_stamps: bool,
     ) -> None:
-        chosen = choose_path(path, offload)
+        chosen = choose_path(path, offload, tx_stamps)
         self.destination = destination
         self.interface = interface
         self.buffer_asked = buffer_bytes
@@ -61,7 +62,8 @@ class SenderSocket:
             else:
                 self._connect(self._sock)
                 address, packed = None, None
-            self._writer = make_writer(self._sock, chosen, address, packed, offload=offload)
+            self._stamps = make_tx_stamps(self._sock) if tx_stamps else None
+            self._writer = make_writer(self._sock, chosen, address, packed, offload=offload, stamps=self._stamps)
             self._port: int = self._sock.getsockname()[1]
         except BaseException:
             self._sock.close()
@@ -146,6 +148,21 @@ class SenderSocket:
             raise trio.ClosedResourceError
         return self._writer.send(data)
 
+    @property
+    def next_number(self) -> int:
+        """Number of the first row of the next `send_nowait`; each row has one, whatever becomes of it."""
+        return self._writer.next_number
+
+    def take_tx_stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return numbers and kernel transmit stamps (realtime) that came since the last call, shapes (n,).
+
+        Nothing comes for a datagram that the kernel refused; for one that it took, the stamp may stay out. Empty
+        without `tx_stamps`, and when the socket is closed.
+        """
+        if self._stamps is None or self.is_closed:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return self._stamps.take()
+
     async def wait_writable(self) -> None:
         """Wait until the send buffer has room; always a checkpoint.
 
@@ -154,7 +171,10 @@ class SenderSocket:
         """
         if self.is_closed:
             raise trio.ClosedResourceError
-        PLATFORM.clear_errors(self._sock)
+        if self._stamps is not None:
+            self._stamps.collect()
+        else:
+            PLATFORM.clear_errors(self._sock)
         await trio.lowlevel.wait_writable(self._sock)
 
     def close(self) -> None:
@@ -182,6 +202,7 @@ def open_sender(
     buffer_bytes: int | None = None,
     path: PathChoice = "auto",
     offload: bool = False,
+    tx_stamps: bool = False,
 ) -> SenderSocket:
     """Open a socket that sends to a group, a unicast or a broadcast address.
 
@@ -194,9 +215,11 @@ def open_sender(
       buffer_bytes: send buffer; None for the system's default.
       path: "batch" (sendmmsg), "portable", or whatever this system can do.
       offload: hand runs of datagrams to the kernel as one buffer (UDP_SEGMENT).
+      tx_stamps: have the kernel stamp each datagram as it passes it to the interface; see `take_tx_stamps`.
 
     Raises:
-      UsageError: ttl, dscp or buffer out of range, or a path that this system does not have.
+      UsageError: ttl, dscp or buffer out of range, a path that this system does not have, or transmit stamps without
+        the batch path or with offload.
       InterfaceError: no such interface.
       BindError: no route leads to a unicast destination.
       SocketOptionError: the kernel refuses an option.
@@ -215,6 +238,7 @@ def open_sender(
         buffer_bytes=buffer_bytes,
         path=path,
         offload=offload,
+        tx_stamps=tx_stamps,
     )
 
 
