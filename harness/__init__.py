@@ -28,3 +28,8 @@ __version__ = "0.1.0"
 _MODULES = {"api": ("PACKET_DTYPE", "Parameters", "Recording", "Summary", "analyze", "open", "plot")}
 
 __getattr__, __all__ = names_of(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    """Return the names of the API, for completion in a notebook before any was used."""
+    return [*__all__, "__version__"]

@@ -24,3 +24,9 @@ def test_names_for_type_checkers_are_the_names_that_load(package: str) -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(importlib.import_module("harness.model"), "noth" + "ing")
+
+
+def test_completion_shows_the_api_before_its_use() -> None:
+    import harness
+
+    assert {"open", "analyze", "plot", "Parameters"} <= set(dir(harness))

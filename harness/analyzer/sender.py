@@ -9,7 +9,7 @@ import numpy as np
 from harness.analyzer.sentlog import LogFold, SentLog, left
 from harness.analyzer.sequence import is_time
 from harness.analyzer.sketch import Sketch
-from harness.model import PacketArray, PacketFlag, SenderInfo, SenderSummary
+from harness.model import Distribution, PacketArray, PacketFlag, SenderInfo, SenderSummary
 
 
 class SenderFold:
@@ -20,6 +20,7 @@ class SenderFold:
         self._log = LogFold(has_due=not info.interval_ns)
         self._lateness = Sketch()
         self._scheduled = self._sent = 0
+        self._is_paced = bool(info.interval_ns)
         self._errnos: dict[int, int] = {}
 
     def update(self, rows: PacketArray) -> None:
@@ -29,6 +30,7 @@ class SenderFold:
         is_sent = left(rows)
         self._scheduled += len(rows)
         self._sent += int(np.count_nonzero(is_sent))
+        self._is_paced = self._is_paced or bool((rows["due_ns"] != self.info.first_due_ns).any())
         has_due = is_sent & is_time(rows["due_ns"])
         self._lateness.add(rows["tx_ns"][has_due] - rows["due_ns"][has_due])
         codes, counts = np.unique(rows["errno"][rows["errno"] != 0], return_counts=True)
@@ -40,6 +42,7 @@ class SenderFold:
         both = SenderFold(self.info)
         for part in (self, later):
             both._scheduled += part._scheduled
+            both._is_paced = both._is_paced or part._is_paced
             both._sent += part._sent
             both._lateness.merge(part._lateness)
             both._log.append(part._log.log())
@@ -52,7 +55,10 @@ class SenderFold:
         return self._log.log()
 
     def summary(self) -> SenderSummary:
-        """Return what the sender says of itself; `not_sent` are those that neither left nor were refused."""
+        """Return what the sender says of itself; `not_sent` are those that neither left nor were refused.
+
+        A stream as fast as possible, all of which is due at once, is never late: its lateness is undefined.
+        """
         refused = sum(self._errnos.values())
         named = {_errno.errorcode.get(code, str(code)): count for code, count in sorted(self._errnos.items())}
         return SenderSummary(
@@ -65,7 +71,7 @@ class SenderFold:
             refused=refused,
             not_sent=self._scheduled - self._sent - refused,
             errnos=named,
-            lateness=self._lateness.distribution(),
+            lateness=self._lateness.distribution() if self._is_paced else Distribution(n=0),
         )
 
 

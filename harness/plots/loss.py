@@ -102,7 +102,10 @@ def _ratio(axes: Axes, stream: StreamSummary, frame: Frame, scale: LossScale, ha
     width = wording.duration(stream.series.bin_ns)
     handles.setdefault("lost / due", Patch(color=style.VERMILLION))
     empty = "" if np.any(ratio > 0) else "no loss in any bin, "
-    axes.text(0.995, 0.95, f"{empty}bins of {width}", transform=axes.transAxes, ha="right", va="top", color=style.FAINT)
+    axes.text(
+        0.995, 0.95, f"{empty}bins of {width}",
+        transform=axes.transAxes, ha="right", va="top", color=style.FAINT, bbox=style.CLEAR, zorder=8,
+    )  # fmt: skip
 
 
 def _rate(axes: Axes, stream: StreamSummary, frame: Frame, handles: dict[str, Artist]) -> None:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +112,18 @@ def log_rows(n: int) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
 SENDER = SenderInfo(
     stream=0, stream_id=7, epoch=3, group="239.1.2.3:5000", schedule="", first_due_ns=T0, interval_ns=MS, size=64, ttl=1
 )
+
+
+def test_sender_as_fast_as_possible_is_never_late() -> None:
+    info = msgspec.structs.replace(SENDER, interval_ns=0)
+    rows = log_rows(100)
+    rows["due_ns"] = T0
+    assert summarise_sender(info, rows).lateness.n == 0
+    parts = SenderFold(info)
+    parts.update(rows)
+    assert parts.merge(SenderFold(info)).summary().lateness.n == 0
+    rows["due_ns"][50:] = T0 + 7
+    assert summarise_sender(info, rows).lateness.n == 100
 
 
 def test_a_sender_counts_sent_refused_and_never_sent() -> None:
