@@ -36,9 +36,10 @@ def conclude(
     *,
     sender_run: Path | None = None,
     expect: Expect | None = None,
+    has_report: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Conclusion:
-    """Analyze a recording and write `summary.json`, `plots/`, `report.html` and `report.md` into it.
+    """Analyze a recording; write `summary.json` and, with `has_report`, `plots/`, `report.html`, `report.md` into it.
 
     A result that cannot be written (a full disk, a read-only run) is the conclusion's `error`, not the end of it.
 
@@ -50,7 +51,7 @@ def conclude(
     summary = analyze_recording(reader, parameters, sender_run=sender_run, expect=expect, on_progress=on_progress)
     try:
         write_summary(path, summary)
-        return Conclusion(path, summary, expect, report_again(path)[0])
+        return Conclusion(path, summary, expect, report_again(path)[0] if has_report else None)
     except StorageError as exc:
         return Conclusion(path, summary, expect, None, error=str(exc))
 

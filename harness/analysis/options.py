@@ -9,7 +9,6 @@ import msgspec
 from harness.errors import UsageError
 from harness.model import StreamInfo
 from harness.traffic import load_protocol
-from protocols.errors import SchemaError
 from protocols.schema import Protocol
 
 
@@ -50,12 +49,12 @@ class StreamOptions:
         """
         if self.protocol is None:
             return None
-        try:
-            return load_protocol(self.protocol).with_options(
-                sequence_bits=self.sequence_bits, clock_rate=self.clock_rate, interval_ns=self.interval_ns
-            )
-        except SchemaError as exc:
-            raise UsageError(str(exc)) from exc
+        return load_protocol(
+            self.protocol,
+            sequence_bits=self.sequence_bits,
+            clock_rate=self.clock_rate,
+            interval_ns=self.interval_ns,
+        )
 
     def applied(self, info: StreamInfo) -> StreamInfo:
         """Return a stream with what the user knows of it."""

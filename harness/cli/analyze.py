@@ -9,6 +9,7 @@ from harness.cli.options import (
     add_json,
     add_junit,
     add_limits,
+    add_no_report,
     add_stream_options,
     add_thresholds,
     limits_of,
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     add_thresholds(parser)
     add_junit(parser)
+    add_no_report(parser)
     add_json(parser)
 
 

@@ -68,6 +68,15 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_report(parser: argparse.ArgumentParser) -> None:
+    """Add --no-report: for scripts that only want the figures."""
+    parser.add_argument(
+        "--no-report",
+        action="store_true",
+        help="write summary.json only; harness report makes the plots and the report",
+    )
+
+
 def add_interface(parser: argparse.ArgumentParser) -> None:
     """Add --interface, by name, address or index."""
     parser.add_argument(

@@ -10,11 +10,13 @@ from harness.cli.options import (
     add_json,
     add_junit,
     add_limits,
+    add_no_report,
     add_output,
     add_thresholds,
     checked,
     limits_of,
     parameters_of,
+    whole_number,
 )
 from harness.errors import UsageError, nearest
 from harness.units import parse_duration, parse_size
@@ -54,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="format of the packets, or path.py:NAME for your own (see: harness protocols)",
     )
     parser.add_argument(
+        "--clock-rate",
+        metavar="HZ",
+        type=whole_number(1, 10**9),
+        help="media clock of RTP, 48000 or 90000; for jitter and timing of dynamic payload types",
+    )
+    parser.add_argument(
         "--at",
         metavar='"TIME ACTION"',
         action="append",
@@ -72,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_limits(parser)
     add_thresholds(parser)
     add_output(parser)
+    add_no_report(parser)
     add_junit(parser)
     add_json(parser)
 
@@ -86,6 +95,7 @@ def execute(args: argparse.Namespace) -> int:
         interface=args.interface,
         source=args.source,
         protocol=args.protocol,
+        clock_rate=args.clock_rate,
         buffer=args.buffer,
         offload=args.offload,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.options import add_json, add_junit, add_output, add_thresholds, parameters_of
+from harness.cli.options import add_json, add_junit, add_no_report, add_output, add_thresholds, parameters_of
 from harness.errors import UsageError, nearest
 
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_thresholds(parser)
     add_output(parser)
     add_junit(parser)
+    add_no_report(parser)
     add_json(parser)
 
 

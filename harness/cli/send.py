@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.cli.options import add_interface, add_json, add_output, checked, whole_number
+from harness.cli.options import add_interface, add_json, add_no_report, add_output, checked, whole_number
 from harness.units import parse_duration, parse_rate, parse_size
 
 
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--offload", action="store_true", help="segmentation offload (Linux): for rate, not for per-packet truth"
     )
     add_output(parser)
+    add_no_report(parser)
     add_json(parser)
 
 

@@ -41,6 +41,8 @@ def perform_and_conclude(
         print(f"harness: recording to {run.writer.path}: {what}; Ctrl-C ends it and keeps the data", file=sys.stderr)
         for note in run.plan.notes:
             print(f"harness: note: {note}", file=sys.stderr)
+        if run.receivings:
+            run.on_ready = lambda: print("harness: joined and listening", file=sys.stderr, flush=True)
 
     def announce_hosts(run: DistributedRun) -> None:
         hosts = ", ".join(f"{side.name} ({side.host.kind} {side.host.where}".rstrip() + ")" for side in run.sides)
@@ -97,7 +99,14 @@ def analyze_and_print(
     from harness.conclusion import conclude
 
     with AnalysisProgress(str(path)) as progress:
-        conclusion = conclude(path, parameters, sender_run=sender_run, expect=expect, on_progress=progress.update)
+        conclusion = conclude(
+            path,
+            parameters,
+            sender_run=sender_run,
+            expect=expect,
+            has_report=not args.no_report,
+            on_progress=progress.update,
+        )
     return conclude_and_print(conclusion, args)
 
 

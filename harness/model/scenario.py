@@ -88,6 +88,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str | None = None
     source: str | None = None
     protocol: str = "probe"
+    clock_rate: int | None = None
     buffer: str | None = None
     start: str = "0s"
     offload: bool = False

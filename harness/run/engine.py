@@ -45,6 +45,7 @@ class Run:
     Attributes:
       recorder, sendings, receivings: its parts, for a status line to read.
       started_ns: when the timeline began, on the run's time line.
+      on_ready: called once everything is open and joined, before the first packet.
       n_sending: streams that are not over yet.
     """
 
@@ -62,6 +63,7 @@ class Run:
         self.n_sending = len(self.sendings)
         self._ended, self._all_sent = trio.Event(), trio.Event()
         self._signals: AsyncIterator[int]
+        self.on_ready: Callable[[], None] | None = None
 
     def counters(self) -> Counters:
         """Return the receivers' running totals."""
@@ -133,11 +135,16 @@ class Run:
             self.writer.add_sender(sending.info(self.started_ns + sending.plan.start_ns, socket))
         if self.receivings and self.receivings[0].sockets:
             self.clocks = msgspec.structs.replace(self.clocks, rx_source=self.receivings[0].rx_source)
-            self.writer.amend(clocks=self.clocks)
+            self._amend_clocks()
         if self.plan.is_counting:
             self.recorder.count_only("asked for")
         self.recorder.event("start", f"{self.plan.name} starts", t_ns=self.started_ns)
         return sockets
+
+    def _amend_clocks(self) -> None:
+        """Tell the manifest how the clocks stand now."""
+        card = next((receiving.card for receiving in self.receivings if receiving.card is not None), None)
+        self.writer.amend(clocks=msgspec.structs.replace(self.clocks, card=card))
 
     async def _with_everything_open(
         self,
@@ -147,6 +154,8 @@ class Run:
         is_part: bool,
     ) -> None:
         await self.recorder.flush()
+        if self.on_ready is not None:
+            self.on_ready()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self.recorder.keep_flushing)
@@ -174,7 +183,10 @@ class Run:
         return min(self.plan.linger_ns / NS_PER_S, 0.2) if self.outcome.reason != "complete" else 0.0
 
     async def _send(self, sending: Sending, socket: SenderSocket) -> None:
-        await sending.run(socket, self.started_ns + sending.plan.start_ns)
+        first_due_ns = self.started_ns + sending.plan.start_ns
+        info = sending.info(first_due_ns, socket)
+        await sending.run(socket, first_due_ns)
+        self.writer.add_sender(sending.settled(info))
         self.n_sending -= 1
         if self.n_sending == 0:
             self._all_sent.set()
@@ -264,6 +276,7 @@ class Run:
         for info in self.recorder.registry.take_fresh():
             self.writer.add_stream(info)
         self.writer.set_counters(self.counters())
+        self._amend_clocks()
         self.writer.amend(system_counters=self._watch.risen())
         now_ns = self.clock.now_ns()
         end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.errors import SchemaFileError
+from harness.errors import SchemaFileError, UsageError
 from protocols.errors import SchemaError
 from protocols.registry import get_protocol
 from protocols.schema import Protocol
 
 
-def load_protocol(text: str) -> Protocol:
-    """Return a format by its name, or from the user's own "path.py:NAME".
+def load_protocol(
+    text: str, *, sequence_bits: int | None = None, clock_rate: int | None = None, interval_ns: int | None = None
+) -> Protocol:
+    """Return a format by its name, or from the user's own "path.py:NAME", with what the user knows better of it.
 
     Raises:
       SchemaFileError: no such format or file, or a schema that is wrong; names the field and the nearest spelling.
+      UsageError: a width or rate that the format has no field for.
 
     >>> load_protocol("probe").sequence_bits
     64
     """
     try:
-        return get_protocol(text)
+        protocol = get_protocol(text)
     except SchemaError as exc:
         raise SchemaFileError(str(exc)) from exc
+    try:
+        return protocol.with_options(sequence_bits=sequence_bits, clock_rate=clock_rate, interval_ns=interval_ns)
+    except SchemaError as exc:
+        raise UsageError(str(exc)) from exc
 
 
 def describe(protocol: Protocol) -> dict[str, Any]:
