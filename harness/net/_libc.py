@@ -34,6 +34,10 @@ _recvmmsg, _sendmmsg = _libc.recvmmsg, _libc.sendmmsg
 _recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
 _sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
+_sendto = _libc.sendto
+_sendto.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
+_sendto.restype = ctypes.c_ssize_t
+
 
 def recvmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, int]:
     """Receive into `n_headers` mmsghdr at the address `headers`; return (messages read, 0) or (-1, errno)."""
@@ -45,3 +49,8 @@ def sendmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, in
     """Send `n_headers` mmsghdr at the address `headers`; return (messages sent, 0) or (-1, errno) for the first."""
     n_sent = int(_sendmmsg(fd, headers, n_headers, flags))
     return (n_sent, 0) if n_sent >= 0 else (-1, ctypes.get_errno() or errno.EIO)
+
+
+def sendto(fd: int, data: int, size: int, flags: int, name: int | None, name_length: int) -> int:
+    """Send one datagram from the address `data` to the sockaddr at `name`; return 0 or the errno."""
+    return 0 if _sendto(fd, data, size, flags, name, name_length) >= 0 else ctypes.get_errno() or errno.EIO

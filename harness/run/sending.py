@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import errno
 
+import msgspec
 import numpy as np
 import trio
 from numpy.typing import NDArray
 
 from harness.errors import errno_text
-from harness.model import Endpoint, SenderInfo
+from harness.model import Endpoint, PacketArray, SenderInfo
 from harness.net import SenderSocket, Ticker, open_sender
 from harness.run.plan import StreamPlan
 from harness.run.recorder import Recorder
-from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StreamSender
+from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
 
 COALESCE_NS = 250_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
 COALESCE_BELOW_NS = 50_000
 MAX_ERRNO_EVENTS = 20
+SETTLE_S = 0.1
+
+SPIN_NS = 100_000
+"""A periodic probe's task wakes this much early, a quarter of the interval at most, and watches the clock until it is
+due: what the system takes to wake a process up then does not make the probe late."""
 
 CAPACITY, OFFLOAD_CAPACITY = 512, 4096
 """Probes handed to the kernel at a time at most: about a millisecond's worth at full rate, without and with offload."""
@@ -36,6 +42,7 @@ class Sending:
         self.plan, self.recorder = plan, recorder
         self.impairment = Impairment(plan.impairment) if plan.impairment else None
         self.stop = trio.Event()
+        self._stamped = StampedLog() if plan.tx_stamps else None
         self._errno = self._n_errno_events = 0
 
     def open(self) -> SenderSocket:
@@ -48,6 +55,7 @@ class Sending:
             dscp=plan.dscp,
             loop=plan.loop,
             offload=plan.offload,
+            tx_stamps=plan.tx_stamps,
         )
 
     def info(self, first_due_ns: int, socket: SenderSocket | None = None) -> SenderInfo:
@@ -67,6 +75,15 @@ class Sending:
             ttl=plan.ttl,
             dscp=plan.dscp,
             offload=plan.offload,
+            tx_source="kernel" if plan.tx_stamps else "user",
+        )
+
+    def settled(self, info: SenderInfo) -> SenderInfo:
+        """Return the manifest's entry of a stream that is over: who stamped it, and for how many packets not."""
+        if self._stamped is None:
+            return info
+        return msgspec.structs.replace(
+            info, tx_source="kernel" if self._stamped.n_stamped else "user", tx_missing=self._stamped.n_missing
         )
 
     async def run(self, socket: SenderSocket, start_ns: int) -> None:
@@ -86,19 +103,52 @@ class Sending:
             capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
         )
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
+        spin_ns = 0 if coalesce_ns else min(SPIN_NS, plan.schedule.interval_ns // 4)
         with Ticker() as ticker, socket:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
-                while (due_ns := sender.next_due_ns) is not None:
-                    await ticker.wait_until(clock.to_monotonic(due_ns) + coalesce_ns)
-                    probes = sender.take(clock.now_ns())
-                    if len(probes):
-                        await self._send(sender, socket, probes)
-                    else:  # the catch-up limit is reached
-                        await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
-                nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True), trio.move_on_after(2 * END_COPIES * END_SPACING_NS / 1e9):
-                await self._tell_end(sender, socket, ticker)
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
+                    nursery.start_soon(self._keep_settling, socket)
+                    while (due_ns := sender.next_due_ns) is not None:
+                        wake_ns = clock.to_monotonic(due_ns) + coalesce_ns - spin_ns
+                        if await ticker.wait_until(wake_ns) < wake_ns + spin_ns:
+                            while clock.now_ns() < due_ns:
+                                pass
+                        probes = sender.take(clock.now_ns())
+                        if len(probes):
+                            await self._send(sender, socket, probes)
+                        else:  # the catch-up limit is reached
+                            await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+                    nursery.cancel_scope.cancel()
+                with trio.CancelScope(shield=True), trio.move_on_after(2 * END_COPIES * END_SPACING_NS / 1e9):
+                    await self._tell_end(sender, socket, ticker)
+            finally:
+                self._settle(socket, is_last=True)
+
+    async def _keep_settling(self, socket: SenderSocket) -> None:
+        """Take stamps that come long after their packets while a slow stream waits for its next packet."""
+        while self._stamped is not None:
+            await trio.sleep(SETTLE_S)
+            self._settle(socket)
+
+    def _log(self, socket: SenderSocket, rows: PacketArray, first_number: int) -> None:
+        """Log packets handed to the kernel as datagrams `first_number` and on, or have them wait for their stamps."""
+        if self._stamped is None:
+            self.recorder.sent(rows)
+        else:
+            self._stamped.add(rows, first_number)
+            self._settle(socket)
+
+    def _settle(self, socket: SenderSocket, *, is_last: bool = False) -> None:
+        """Take the stamps that came, and log what waits for none any more; at last all."""
+        if self._stamped is None:
+            return
+        numbers, realtime_ns = socket.take_tx_stamps()
+        if len(numbers):
+            self._stamped.stamp(numbers, self.recorder.clock.to_run_time(realtime_ns))
+        rows = self._stamped.release(None if is_last else self.recorder.clock.now_ns())
+        if len(rows):
+            self.recorder.sent(rows)
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self.stop.wait()
@@ -114,18 +164,18 @@ class Sending:
             self._note_refusals(refused)
             self.recorder.sent(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
             return
-        tx_ns = now_ns()
+        tx_ns, first = now_ns(), socket.next_number
         errnos = socket.send_nowait(probes.data)
-        self.recorder.sent(self._settled(sender, probes, tx_ns, errnos))
+        self._log(socket, self._settled(sender, probes, tx_ns, errnos), first)
         place = first_unsent(errnos)
         while place < len(probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
             await socket.wait_writable()
             rest = Probes(probes.seq[place:], probes.due_ns[place:], probes.data[place:])
-            tx_ns = now_ns()
+            tx_ns, first = now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
             errnos = socket.send_nowait(rest.data)
-            self.recorder.sent(self._settled(sender, rest, tx_ns, errnos))
+            self._log(socket, self._settled(sender, rest, tx_ns, errnos), first)
             place += first_unsent(errnos)
 
     def _settled(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.model import SENT_DTYPE, UNDEFINED_NS, Endpoint, PacketArray
 from harness.traffic.schedules import Constant, Schedule
+from harness.traffic.stamping import SingleStamp
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
 PIECE = 4096
@@ -96,6 +97,14 @@ class StreamSender:
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
         self._is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
+        self._single = SingleStamp(
+            np.zeros((1, size), dtype=np.uint8),
+            stream_id=stream_id,
+            epoch=epoch,
+            schedule_start_ns=start_ns,
+            interval_ns=schedule.interval_ns,
+            flags=self._flags,
+        )
         self._look_ahead()
 
     @property
@@ -135,6 +144,9 @@ class StreamSender:
         self.n_taken += n
         if self.n_taken - self._n_ahead_from >= len(self._ahead):
             self._look_ahead()
+        if n == 1:
+            self._single.stamp(int(seq[0]), now_ns)
+            return Probes(seq, due_ns, self._single.row)
         data = self._data[:n]
         self.stamp(data, seq, now_ns)
         return Probes(seq, due_ns, data)
