@@ -6,7 +6,7 @@ import contextlib
 import subprocess
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import trio
@@ -77,7 +77,7 @@ class Host(ABC):
         """The process here that is or leads to the agent."""
         return self._process.pid if self._process is not None else None
 
-    async def __aenter__(self) -> Host:
+    async def __aenter__(self) -> Self:
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
         return self
 
@@ -237,7 +237,7 @@ class Host(ABC):
             try:
                 answer = _DECODER.decode(line)
             except (ValueError, RecursionError):
-                noise = noise or line[:_SHOWN].decode("utf-8", "replace")
+                noise = noise if noise and not has_spoken else line[:_SHOWN].decode("utf-8", "replace")
                 n_noise += 1
                 if has_spoken or n_noise > _MAX_NOISE_LINES:
                     return f"{noise!r} is no answer of an agent; does something print to its stdout?"

@@ -16,14 +16,17 @@ import trio
 
 PR_SET_PDEATHSIG = 1
 
+SIGNAL: signal.Signals | None = getattr(signal, "SIGUSR2", None)
+"""One that nothing else here listens to: a run takes SIGINT, SIGTERM and SIGHUP for itself."""
+
 
 def arm() -> bool:
-    """Have this process sent SIGHUP when its parent ends; return whether the system can."""
-    if sys.platform != "linux":
+    """Have this process sent SIGNAL when its parent ends; return whether the system can."""
+    if sys.platform != "linux" or SIGNAL is None:
         return False
     import ctypes
 
-    return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGHUP), 0, 0, 0) == 0)
+    return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(SIGNAL), 0, 0, 0) == 0)
 
 
 async def until_orphaned(
@@ -39,10 +42,10 @@ async def until_orphaned(
       task_status: started once a signal that comes is heard.
     """
     born_of = parent()
-    if not hasattr(signal, "SIGHUP"):
+    if SIGNAL is None:
         task_status.started()
         await trio.sleep_forever()
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(SIGNAL) as signals:
         is_armed = armed()
         task_status.started()
         if not is_armed:

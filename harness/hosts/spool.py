@@ -14,14 +14,17 @@ import contextlib
 import os
 import re
 import shutil
+import time
 import zlib
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from harness.errors import StorageError, UsageError
+from harness.errors import RecordError, StorageError, UsageError
+from harness.store import layout
 from harness.store.atomic import os_reason, storage_error, write_atomically
+from harness.store.documents import read_json
 
 CHUNK_BYTES = 384 * 1024
 """Bytes of a file in one answer; as base64 they leave room in a line."""
@@ -30,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _SAME_START_S = 2.0
 """Some systems tell a process's start by a clock that may be set; no pid comes round again this fast."""
 
-_POLITE_S, _FIRM_S = 3.0, 2.0
+_POLITE_S, _FIRM_S, _POLL_S = 3.0, 2.0, 0.05
 
 
 class Owner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,13 +124,21 @@ class Spool:
                 return False
             process.terminate()
             process.resume()  # one that was stopped hears nothing else
-            try:
-                process.wait(_POLITE_S)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(_FIRM_S)
+            deadline_s = time.monotonic() + _POLITE_S
+            while process.is_running() and not self._has_end(part) and time.monotonic() < deadline_s:
+                with contextlib.suppress(psutil.TimeoutExpired):
+                    process.wait(_POLL_S)
+            process.kill()
+            process.wait(_FIRM_S)
             return True
         return False
+
+    def _has_end(self, part: str) -> bool:
+        """Whether a recording is complete."""
+        try:
+            return bool(read_json(self.recording(part) / layout.MANIFEST).get("end"))
+        except (RecordError, AttributeError):
+            return False
 
     def files(self, part: str) -> list[FileState]:
         """Return the files of a recording; [] when there is none.

@@ -97,7 +97,7 @@ def check_hosts(scenario: Scenario, where: str) -> None:
     for place, event in enumerate(scenario.event, start=1):
         pairs = [(host_of(scenario, receiver.host).name, receiver) for receiver in scenario.receiver]
         if event.receiver and not any(is_meant(event.receiver, name, receiver) for name, receiver in pairs):
-            known = [receiver_label(*name) if scenario.host else name[1] for name in names]
+            known = [name for _, name in names] + [receiver_label(*pair) for pair in names if scenario.host]
             raise ScenarioError(
                 f"{where}: event {place}: no receiver {event.receiver!r}{nearest(event.receiver, known)}"
             )

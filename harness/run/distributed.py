@@ -295,8 +295,8 @@ class DistributedRun:
             if reader.manifest.receivers:
                 sources.add(reader.manifest.clocks.rx_source)
         clocks = self._clocks
-        if clocks is not None and sources == {"kernel"}:
-            clocks = msgspec.structs.replace(clocks, rx_source="kernel")
+        if clocks is not None and len(sources) == 1:
+            clocks = msgspec.structs.replace(clocks, rx_source=sources.pop())
         hosts = [side.info() for side in self.sides]
         writer.amend(hosts=hosts, clocks=clocks, system_counters=combination.system_counters)
 

@@ -16,6 +16,7 @@ from harness.errors import InterfaceError, UsageError
 from harness.limits import with_profile
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
+from harness.model.scenario_hosts import host_of, receiver_label
 from harness.net import check_buffer, check_usable, find_interface
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
@@ -125,7 +126,7 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
         if identities.count(identity) > 1:
             raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
     receivers = tuple(_receiver(receiver) for receiver in scenario.receiver)
-    events = tuple(event_plan(event) for event in scenario.event)
+    events = tuple(event_plan(_named_here(event, scenario)) for event in scenario.event)
     if not is_part:
         check_endless(scenario)
     return Plan(
@@ -141,6 +142,14 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
         notes=tuple(_notes(streams, receivers)),
         resolved=_described(scenario, streams, receivers),
     )
+
+
+def _named_here(event: TimedEvent, scenario: Scenario) -> TimedEvent:
+    """Return an event whose receiver goes by its name alone, without its host's."""
+    for receiver in scenario.receiver:
+        if event.receiver == receiver_label(host_of(scenario, receiver.host).name, receiver.name):
+            return msgspec.structs.replace(event, receiver=receiver.name)
+    return event
 
 
 def event_plan(event: TimedEvent) -> EventPlan:

@@ -17,7 +17,7 @@ from netns import Namespace, require, require_lab, run
 from harness import __version__
 from harness.hosts import Host, LocalHost, SshHost
 
-PATIENCE_S = 40.0
+PATIENCE_S = 20.0
 SSHD = "/usr/sbin/sshd"
 PORT = 2222
 
@@ -73,7 +73,8 @@ class Sshd:
     def __init__(self, folder: Path, side: Namespace, address: str, state: Path) -> None:
         self.folder, self.side, self.address = folder, side, address
         folder.mkdir()
-        self.key("host"), self.key("client"), self.key("stranger")
+        for name in ("host", "client", "stranger"):
+            self.key(name)
         authorized = folder / "authorized"
         authorized.write_bytes((folder / "client.pub").read_bytes())
         kind, key, *_ = (folder / "host.pub").read_text().split()

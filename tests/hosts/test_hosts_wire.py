@@ -116,11 +116,11 @@ async def test_signal_without_a_change_of_parent_is_no_orphan(autojump_clock: tr
 
     async with trio.open_nursery() as nursery:
         await nursery.start(watch)
-        os.kill(os.getpid(), signal.SIGHUP)  # as when the thread ends that started us
+        signal.raise_signal(signal.SIGUSR2)  # as when the thread ends that started us
         await trio.sleep(0.1)
         assert not done.is_set()
         parents[0] = 1
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.raise_signal(signal.SIGUSR2)
         await done.wait()
 
 
