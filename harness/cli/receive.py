@@ -72,6 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--offload", action="store_true", help="receive offload (Linux): for rate, not for per-packet truth"
     )
     parser.add_argument(
+        "--stamps",
+        choices=("kernel", "hardware", "user"),
+        default="kernel",
+        help="who stamps arrivals: the kernel (default), the network card (Linux, where ethtool -T offers it), or this "
+        "program after reading",
+    )
+    parser.add_argument(
         "--record",
         choices=("packets", "counters"),
         default="packets",
@@ -98,6 +105,7 @@ def execute(args: argparse.Namespace) -> int:
         clock_rate=args.clock_rate,
         buffer=args.buffer,
         offload=args.offload,
+        stamps=args.stamps,
     )
     scenario = Scenario(
         name="receive",

@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offload", action="store_true", help="segmentation offload (Linux): for rate, not for per-packet truth"
     )
+    parser.add_argument(
+        "--tx-stamps", action="store_true", help="log when the kernel passed each packet to the interface (Linux)"
+    )
     add_output(parser)
     add_no_report(parser)
     add_json(parser)
@@ -82,6 +85,7 @@ def execute(args: argparse.Namespace) -> int:
             loop=not args.no_loop,
             pattern=args.pattern,
             offload=args.offload,
+            tx_stamps=args.tx_stamps,
         )
         for group in args.groups
     ]

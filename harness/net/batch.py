@@ -60,7 +60,7 @@ class Writer(Protocol):
 
     @property
     def next_number(self) -> int:
-        """Number of the first datagram of the next `send`; each row has one, whatever becomes of it."""
+        """With stamps, number of the first datagram of the next `send`; each has one, whatever becomes of it."""
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each, 0 where it went out."""

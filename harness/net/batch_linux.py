@@ -160,7 +160,8 @@ class BatchWriter:
       stamps: takes transmit stamps, of datagrams as numbered by `next_number`; not with offload.
 
     Attributes:
-      next_number: number of the first datagram of the next `send`; each row has one, whatever becomes of it.
+      next_number: with `stamps`, number of the first datagram of the next `send`; each row has one, whatever becomes of
+        it.
     """
 
     path = "batch"
@@ -202,7 +203,9 @@ class BatchWriter:
         n_rows, size = data.shape
         if data.strides[1] != 1 and size > 1:
             data = np.ascontiguousarray(data)
-        if n_rows == 1:  # a paced stream: every microsecond between its stamp and the kernel is delay
+        if (
+            n_rows == 1 and self._stamps is None
+        ):  # a paced stream: what passes between its stamp and the kernel is delay
             name = self._name_address if self._name_length else None
             number = _libc.sendto(
                 self._sock.fileno(), data.ctypes.data, size, socket.MSG_DONTWAIT, name, self._name_length

@@ -89,22 +89,18 @@ class PortableWriter:
       sock: non-blocking.
       destination: None for a connected socket.
       address: `destination` as the socket module takes it.
-
-    Attributes:
-      next_number: number of the first datagram of the next `send`; each row has one, whatever becomes of it.
     """
 
     path = "portable"
     offload = False
+    next_number = 0  # there are no transmit stamps on this path
 
     def __init__(self, sock: socket.socket, destination: tuple[str | int, ...] | None) -> None:
         self._sock, self._destination = sock, destination
-        self.next_number = 0
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)
-        self.next_number += len(data)
         for number, row in enumerate(np.ascontiguousarray(data)):
             try:
                 if self._destination is None:

@@ -150,7 +150,7 @@ class SenderSocket:
 
     @property
     def next_number(self) -> int:
-        """Number of the first row of the next `send_nowait`; each row has one, whatever becomes of it."""
+        """With `tx_stamps`, number of the first row of the next `send_nowait`; each has one, whatever becomes of it."""
         return self._writer.next_number
 
     def take_tx_stamps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

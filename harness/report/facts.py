@@ -85,6 +85,13 @@ def _where(manifest: Manifest, environment: dict[str, Any]) -> list[Fact]:
         ),
         ("clock", f"{clocks.sync}, error bound {duration(clocks.error_bound_ns)}, stamps by {clocks.rx_source}"),
     ]
+    if clocks.card is not None:
+        card = clocks.card
+        text = (
+            f"{card.device} of {card.interface}, {duration(card.offset_start_ns)} to {duration(card.offset_end_ns)} "
+            f"ahead of realtime, which is taken out of all stamps; error bound {duration(card.error_bound_ns)}"
+        )
+        where.append(("clock of the network card", text))
     if end is not None and end.error:
         where.append(("error", end.error))
     for receiver in manifest.receivers:

@@ -18,6 +18,8 @@ from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_hosts import host_of, receiver_label
 from harness.net import check_buffer, check_usable, find_interface
+from harness.net.batch import choose_path
+from harness.net.platform import RxSource
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 from protocols.schema import Protocol
@@ -48,6 +50,7 @@ class StreamPlan:
     loop: bool
     has_pattern: bool
     offload: bool
+    tx_stamps: bool
     impairment: ImpairmentSpec | None
 
 
@@ -61,6 +64,7 @@ class ReceiverPlan:
     buffer_bytes: int | None
     start_ns: int
     offload: bool
+    stamps: RxSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,9 @@ def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> 
         raise UsageError(f"count {stream.count} to {group}: at least 1")
     if stream.stream is not None and not 0 <= stream.stream < 2**32:
         raise UsageError(f"stream id {stream.stream} to {group}: from 0 to 4294967295")
+    choose_path("auto", stream.offload, stream.tx_stamps)
+    if stream.tx_stamps and stream.impair is not None:
+        raise UsageError(f"tx_stamps with impair to {group}: what is impaired leaves as other packets than the log's")
     seed = chance.randrange(2**31)
     return StreamPlan(
         number=place,
@@ -209,6 +216,7 @@ def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> 
         loop=stream.loop,
         has_pattern=stream.pattern,
         offload=stream.offload,
+        tx_stamps=stream.tx_stamps,
         impairment=_impairment(stream.impair, seed) if stream.impair else None,
     )
 
@@ -249,10 +257,11 @@ def _receiver(receiver: Receiver) -> ReceiverPlan:
     return ReceiverPlan(
         name=receiver.name,
         memberships=tuple(Membership(group, _interface(receiver.interface, group), source) for group in groups),
-        protocol=load_protocol(receiver.protocol),
+        protocol=load_protocol(receiver.protocol, clock_rate=receiver.clock_rate),
         buffer_bytes=buffer_bytes,
         start_ns=parse_duration(receiver.start),
         offload=receiver.offload,
+        stamps=receiver.stamps,
     )
 
 

@@ -6,11 +6,13 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+import msgspec
 import trio
 
 from harness.errors import HarnessError, StorageError, UsageError, errno_text
-from harness.model import Datagrams, Endpoint, Membership, ReceiverInfo
+from harness.model import CardClock, Datagrams, Endpoint, Membership, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
+from harness.net.platform import RxSource
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
 from harness.traffic import Demultiplexer
@@ -63,6 +65,7 @@ class Receiving:
     Attributes:
       n_datagrams: datagrams read, valid or not.
       joined_ns: when the first join was done, on the run's time line.
+      card: the clock of the network card that stamps, as last compared; None where none does.
     """
 
     def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
@@ -73,6 +76,7 @@ class Receiving:
         self._shut: list[Membership] = []
         self.n_datagrams = 0
         self.joined_ns: int | None = None
+        self.card: CardClock | None = None
         self._drops_before = 0
         self._counts_drops = True
         self._pumps: list[trio.CancelScope] = []
@@ -97,6 +101,7 @@ class Receiving:
             joined_ns=self.joined_ns,
             path=first.path,
             offload=first.offload,
+            rx_source=first.rx_source,
         )
 
     @property
@@ -105,8 +110,8 @@ class Receiving:
         return list(dict.fromkeys(self._homes.values()))
 
     @property
-    def rx_source(self) -> str:
-        """Who stamps the packets on arrival, "kernel" or "user"."""
+    def rx_source(self) -> RxSource:
+        """Who stamps the packets on arrival."""
         return self.sockets[0].rx_source if self.sockets else "user"
 
     def drops(self) -> int | None:
@@ -129,6 +134,11 @@ class Receiving:
         with contextlib.suppress(StorageError):  # the disk refused before, and the run says so
             for socket in self.sockets:
                 self._drain(socket)
+        n_bare = sum(socket.n_without_hardware for socket in self.sockets if socket.card is not None)
+        if n_bare:
+            text = f"{n_bare} datagrams came without a stamp of the network card: the kernel's stands in its place"
+            self.recorder.event("note", text, receiver=self.plan.name)
+        self._compare_cards()
         if self._counts_drops:
             self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
         for socket in self.sockets:
@@ -141,6 +151,24 @@ class Receiving:
             if datagrams is None or not len(datagrams):
                 return
             self._take(datagrams)
+
+    def _compare_cards(self) -> None:
+        """Note how the clocks of network cards stand to realtime now; of several, the manifest has the first's."""
+        for socket in self.sockets:
+            if (clock := socket.card) is None:
+                continue
+            clock.compare_again()
+            known = self.card or CardClock(
+                interface=clock.interface,
+                device=clock.device,
+                offset_start_ns=clock.first.offset_ns,
+                offset_end_ns=clock.last.offset_ns,
+                error_bound_ns=clock.error_bound_ns,
+            )
+            bound_ns = max(known.error_bound_ns, clock.error_bound_ns)
+            if known.device == clock.device:
+                known = msgspec.structs.replace(known, offset_end_ns=clock.last.offset_ns, error_bound_ns=bound_ns)
+            self.card = known
 
     def join(self, group: Endpoint | None) -> None:
         """Join a group again, or a further one on a socket of its own; None: all of the receiver's."""
@@ -208,10 +236,12 @@ class Receiving:
             width=KEPT_BYTES,
             capacity=CAPACITY,
             offload=self.plan.offload,
+            stamps=self.plan.stamps,
         )
         for socket in opened:
             self._homes |= dict.fromkeys(socket.memberships, socket)
             self._start_pump(socket)
+        self._compare_cards()
         for membership in memberships:
             self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
 
