@@ -27,8 +27,11 @@ from harness.hosts.wire import PROTOCOL_VERSION, Answer, LineReader, LongLine, R
 from harness.model.scenario import Scenario, TimedEvent
 from harness.net import RunClock, list_interfaces
 
-LEASE_S = 30.0
-"""A part whose controller asks nothing for so long has lost it; the controller asks every half second."""
+LEASE_S = 60.0
+"""A part whose controller asks nothing for so long has lost it.
+
+It asks several times a second, except while it waits for other hosts to be ready, which takes less than this.
+"""
 
 LAST_WORDS_S = 10.0
 """How long a part may take to end in order once its controller is gone."""

@@ -276,9 +276,10 @@ class DistributedRun:
                 except RecordError as exc:
                     side.missing = f"its recording cannot be read: {exc}"
 
-        if errors := await together(self.sides, fetch):
-            raise errors[0]
+        errors = await together(self.sides, fetch)
         await trio.to_thread.run_sync(self._combine, writer, readers)
+        if errors:  # of this machine's disk: what the others brought is safe
+            raise errors[0]
 
     def _combine(self, writer: RunWriter, readers: dict[str, RunReader]) -> None:
         offsets = {side.name: side.offset.offset_ns if side.offset is not None else 0 for side in self.sides}

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 import trio
-from host_helpers import PATIENCE_S, is_alive, local, wait_for
+from host_helpers import PATIENCE_S, ScriptHost, is_alive, local, wait_for
 
 from harness.errors import HostError
 from harness.hosts import Host, PartStatus, fetch_part
@@ -161,6 +161,29 @@ async def test_part_runs_is_told_events_and_is_fetched(tmp_path: Path, state: Pa
     assert run.manifest.end.reason == "enough"
     kinds = [event.kind for event in run.events]
     assert {"note", "leave", "reopen", "end_of_stream"} <= set(kinds)
+
+
+NOISY = """
+import os
+import harness.cli.agent as agent
+true = agent.make_part
+def make_part(*arguments):
+    print("Python prints", flush=True)
+    os.write(1, b"C prints")
+    os.system("echo a child prints; cat")
+    return true(*arguments)
+agent.make_part = make_part
+from harness.cli import main
+main(["agent"])
+"""
+
+
+async def test_whatever_prints_or_reads_in_an_agent_stays_out_of_the_conversation() -> None:
+    async with ScriptHost(NOISY) as host:
+        await host.start()
+        await host.request("prepare", PATIENCE_S, part="p", scenario=part())
+        assert (await host.request("stop", PATIENCE_S, reason="enough"))["is_over"]
+        await host.close()
 
 
 async def test_refused_join_is_the_answer_and_leaves_the_agent_usable() -> None:

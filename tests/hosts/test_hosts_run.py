@@ -308,7 +308,7 @@ def test_clock_of_a_host_is_measured_and_taken_out_of_its_times(
     tx, rx = reader.manifest.hosts
     assert tx.clock_offset_ns is not None
     assert tx.clock_error_bound_ns is not None
-    assert abs(tx.clock_offset_ns - 3_000_000_000) <= tx.clock_error_bound_ns + 1_000_000
+    assert abs(tx.clock_offset_ns - 3_000_000_000) <= tx.clock_error_bound_ns + 50_000
     assert (rx.clock_offset_ns, rx.clock_error_bound_ns) == (0, 0)
     (stream,) = summary.streams
     assert (stream.lost, stream.schedule.sent) == (0, 200)
@@ -316,7 +316,7 @@ def test_clock_of_a_host_is_measured_and_taken_out_of_its_times(
     assert abs(stream.delay.minimum_ns) <= tx.clock_error_bound_ns + 100_000_000
     started_ns = next(event.t_ns for event in reader.events if event.kind == "start")
     assert stream.schedule.first_due_ns is not None
-    assert abs(stream.schedule.first_due_ns - started_ns) <= tx.clock_error_bound_ns + 1_000_000
+    assert abs(stream.schedule.first_due_ns - started_ns) <= tx.clock_error_bound_ns + 50_000
     assert any("host tx: its clock differed by 3 s" in note for note in summary.notes)
 
 
