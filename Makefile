@@ -25,7 +25,7 @@ source    = $(if $(SOURCE),--source $(SOURCE))
 output    = $(if $(OUTPUT),--output $(OUTPUT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run send receive analyze report test lint type check clean
+.PHONY: help setup run send receive analyze report bench test lint type check clean
 
 help: ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ analyze: $(READY) ## analyze a recording again: RUN=results/NAME
 
 report: $(READY) ## write plots and report of a recording again: RUN=results/NAME
 	$(HARNESS) report $(if $(RUN),$(RUN),$(error RUN is not set; write make report RUN=results/NAME)) $(OPTIONS)
+
+bench: $(READY) ## measure beside iperf, mgen, sockperf, nuttcp and a bare loop (as root; OPTIONS=--quick for a short one)
+	$(HARNESS) bench $(OPTIONS)
 
 test: $(READY) ## run the tests (ARGS="-k name" for some of them)
 	$(BIN)/python -m pytest $(ARGS)

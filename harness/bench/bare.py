@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import socket
 import struct
 import sys
@@ -24,8 +25,8 @@ from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net.interfaces import interface_index
 
-IDLE_S, WITNESS_IDLE_S = 0.4, 1.5
-"""A receiver ends when nothing has come for so long, after something had; sockperf pauses after its warm-up."""
+IDLE_S = 0.4
+"""A receiver ends when nothing has come for so long, after something had."""
 
 CONTROL_BYTES = 192
 GRO_WIDTH = 65_535
@@ -56,7 +57,7 @@ def _messages(n: int, width: int, control: bool) -> tuple[np.ndarray[Any, Any], 
 
 
 def receive(asked: dict[str, Any]) -> dict[str, Any]:
-    """Receive until idle; return counts, drops, CPU time, and the stamps' distances when asked."""
+    """Receive until idle or told to by SIGINT; return counts, drops, CPU time, and the stamps' distances if asked."""
     group = parse_endpoint(asked["group"])
     offload, width = asked.get("offload", False), GRO_WIDTH if asked.get("offload") else asked.get("width", 2048)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -74,7 +75,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         sock.setsockopt(
             socket.SOL_SOCKET,
             socket.SO_RCVTIMEO,
-            struct.pack("ll", *divmod(int((WITNESS_IDLE_S if asked.get("stamps") else IDLE_S) * 1e6), 1_000_000)),
+            struct.pack("ll", *divmod(int(asked.get("idle_s", IDLE_S) * 1e6), 1_000_000)),
         )
         n_slots = asked.get("capacity", 64 if offload else 512)
         headers, _, control, _buffers = _messages(n_slots, width, True)
@@ -84,8 +85,10 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         n_packets = n_bytes = 0
         first_ns = last_ns = 0
         give_up_ns = time.monotonic_ns() + int(asked.get("patience_s", 10) * 1e9)
+        is_told: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: is_told.append(number))
         cpu_ns = time.process_time_ns()
-        while True:
+        while not is_told:
             n_read, number = _libc.recvmmsg(fd, address, n_slots, MSG_WAITFORONE)
             if n_read < 0:
                 if number == errno.EINTR:

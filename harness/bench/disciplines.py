@@ -93,7 +93,7 @@ def loss_free_rate(bench: Bench, size: int) -> BenchRow:
             return None, "the records disagree with the kernel's counters"
         return done.pps, ""
 
-    figures = bench.alternate(bench.tools(unicast=True), measure)
+    figures = bench.alternate(bench.tools(unicast=size == SMALL), measure)
     ours, bare, (best_name, best) = _medians(figures, is_more_better=True)
     against_peer, against_bare = _ratio(ours, best), _ratio(ours, bare)
     return BenchRow(
@@ -166,10 +166,10 @@ def pacing(bench: Bench, pps: int) -> BenchRow:
     nominal_ns = 1e9 / pps
 
     def measure(tool: Tool) -> tuple[float | None, str]:
-        task = bench.task(200, pps, stamps=True)
+        task = bench.task(200, pps, stamps=True, idle_s=tool.pause_s)
         done = run_pair(
             bench.place, witness(tool.port)(bench.place, task), tool.send(bench.place, task), tool.port, task.seconds,
-            ends_itself=True,
+            ends_itself=False,
         )  # fmt: skip
         n_due = int(pps * task.seconds)
         gaps = done.rx.get("gaps_ns", [])[n_due // 20 : n_due * 9 // 10]
@@ -276,7 +276,7 @@ def stall(pid: int) -> None:
 
 def memory(bench: Bench) -> BenchRow:
     """Play 36 million packets through demultiplexer, fold and recording; what the resident size grows by."""
-    n_packets = 3_000_000 if bench.is_quick else 36_000_000
+    n_packets = 12_000_000 if bench.is_quick else 36_000_000
     command = [sys.executable, "-m", "harness.bench.memory", str(n_packets)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL)
     match = re.fullmatch(r"grown (-?\d+)", done.stdout.strip())

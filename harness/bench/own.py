@@ -46,7 +46,7 @@ def _perform(end: str, asked: dict[str, Any], path: Path) -> dict[str, Any]:
         "lost": sum(view.lost or 0 for view in views),
         "drops": drops,
         "cpu_ns": time.process_time_ns() - cpu_ns[0],
-        "delay_ns": _delays(path) if asked.get("delays") else {},
+        "delay_ns": _delays(path) if asked.get("delays") and end == "receive" else {},
     }
 
 

@@ -27,6 +27,8 @@ class Task:
     Attributes:
       pps: rate; None for as fast as it goes.
       seconds: how long the sender sends.
+      stamps, idle_s: for the witness: keep each packet's stamp, and how long a silence ends it.
+      delays: read the one-way delays of the recording.
     """
 
     size: int
@@ -35,6 +37,7 @@ class Task:
     pps: int | None = None
     offload: bool = False
     stamps: bool = False
+    idle_s: float = 0.4
     delays: bool = False
 
 
@@ -51,6 +54,7 @@ class Tool:
       receive, send: its commands.
       ends_itself: whether its receiver ends after the stream; else it is told to.
       n_unread: datagrams at its end that its own receiver no longer waits for.
+      pause_s: longest silence of its sender, which sockperf keeps after its warm-up.
       program: what has to be installed, "" for our own.
       version: arguments that make it print its version.
     """
@@ -61,6 +65,7 @@ class Tool:
     send: Command
     ends_itself: bool = False
     n_unread: int = 0
+    pause_s: float = 0.4
     program: str = ""
     version: tuple[str, ...] = ()
 
@@ -77,6 +82,7 @@ def _ours(module: str, end: str, port: int) -> Command:
             "pps": task.pps,
             "offload": task.offload,
             "stamps": task.stamps,
+            "idle_s": task.idle_s,
             "delays": task.delays,
         }
         return side.command([sys.executable, "-m", f"harness.bench.{module}", end, json.dumps(asked)])
@@ -138,7 +144,7 @@ BARE = Tool("bare loop", 5207, _ours("bare", "receive", 5207), _ours("bare", "se
 PEERS = (
     Tool("iperf", 5202, _iperf_receive, _iperf_send, program="iperf", version=("-v",)),
     Tool("mgen", 5203, _mgen_receive, _mgen_send, program="mgen", version=("version",)),
-    Tool("sockperf", 5204, _sockperf_receive, _sockperf_send, program="sockperf", version=("--version",)),
+    Tool("sockperf", 5204, _sockperf_receive, _sockperf_send, pause_s=5.0, program="sockperf", version=("--version",)),
     Tool("nuttcp", 5205, _nuttcp_receive, _nuttcp_send, n_unread=4, program="nuttcp", version=("-V",)),
 )
 UNICAST_ONLY = {"nuttcp"}

@@ -1,0 +1,163 @@
+"""Pairs of programs on loopback, and how rounds become rows."""
+
+import json
+import sys
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.bench import course, disciplines
+from harness.bench.contest import Contest, contest, middle_rate, run_pair
+from harness.bench.disciplines import Bench, all_disciplines, figure_of, loss_free_rate, own_buffer
+from harness.bench.place import LOOPBACK, Place
+from harness.bench.tools import BARE, OURS, PEERS, Task, Tool, find_peers
+from harness.bench.wording import format_bench
+from harness.errors import UsageError
+from harness.model.bench import BenchFigure, BenchResult, BenchRow
+from harness.plots.bench import bench_figure
+from harness.plots.style import encode
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the bare loop is Linux's recvmmsg and sendmmsg")
+
+
+@LINUX
+@pytest.mark.parametrize("offload", [False, True])
+def test_bare_loop_counts_what_it_moves(offload: bool) -> None:
+    done = contest(LOOPBACK, BARE, Task(size=100, seconds=0.2, buffer_bytes=8_000_000, pps=20_000, offload=offload))
+    assert done.error == ""
+    assert done.tx["sent"] > 0
+    assert done.rx["received"] + (0 if offload else done.rx["drops"]) == done.tx["sent"]
+
+
+@LINUX
+def test_witness_keeps_the_stamp_of_each_packet() -> None:
+    done = contest(LOOPBACK, BARE, Task(size=100, seconds=0.2, buffer_bytes=8_000_000, pps=20_000, stamps=True))
+    gaps = done.rx["gaps_ns"]
+    assert len(gaps) == done.rx["received"] - 1
+    assert min(gaps) >= 0
+    assert sum(gaps) == pytest.approx(done.rx["lasted_ns"], rel=0.5)
+
+
+@LINUX
+def test_our_own_pair_checks_every_number() -> None:
+    done = contest(LOOPBACK, OURS, Task(size=64, seconds=0.3, buffer_bytes=8_000_000, pps=5_000, delays=True))
+    assert done.error == ""
+    assert (done.tx["sent"], done.rx["received"], done.rx["lost"]) == (1_500, 1_500, 0)
+    assert 0 < done.rx["delay_ns"]["50"] <= done.rx["delay_ns"]["99"] < 1e9
+
+
+def test_program_that_fails_is_an_error_not_a_figure() -> None:
+    code = [sys.executable, "-c", "raise SystemExit('cannot do that')"]
+    done = run_pair(LOOPBACK, code, code, 5999, 0.1, ends_itself=True)
+    assert "cannot do that" in done.error
+    assert not done.is_loss_free
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate"),
+    [([], 0.0), ([(0.0, 5), (1.0, 5)], 0.0), ([(0.0, 0), (0.0, 10)], 0.0), ([(0.0, 0), (2.0, 10)], 5.0)],
+)
+def test_middle_rate_of_short_counts(samples: list[tuple[float, int]], rate: float) -> None:
+    assert middle_rate(samples) == pytest.approx(rate)
+
+
+def make_bench(peers: set[str]) -> Bench:
+    return Bench(LOOPBACK, peers, 3, 0.1, 1_000_000, True)
+
+
+def row_of(monkeypatch: pytest.MonkeyPatch, capacity: dict[str, int], flat_out: dict[str, int]) -> BenchRow:
+    def simulate(_: Place, tool: Tool, task: Task, **__: Any) -> Contest:
+        sent = task.pps or flat_out[tool.name]
+        received = min(sent, capacity[tool.name])
+        report = {"sent": sent, "received": received, "lost": sent - received}
+        return Contest(sent=sent, received=received, pps=received, rx=report, tx=report)
+
+    monkeypatch.setattr(disciplines, "contest", simulate)
+    return loss_free_rate(make_bench({"iperf"}), 64)
+
+
+def test_rate_with_loss_does_not_count_and_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of(
+        monkeypatch, {"ours": 200, "bare loop": 200, "iperf": 100}, {"ours": 150, "bare loop": 160, "iperf": 150}
+    )
+    medians = {figure.tool: figure.median for figure in row.figures}
+    assert medians == {"ours": 150, "bare loop": 160, "iperf": 92}
+    assert row.is_reached is True
+    assert row.measured == "1.63 x iperf, 0.94 x the bare loop"
+
+
+def test_goal_is_missed_against_the_bare_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of(
+        monkeypatch, {"ours": 999, "bare loop": 999, "iperf": 999}, {"ours": 100, "bare loop": 200, "iperf": 90}
+    )
+    assert row.is_reached is False
+
+
+def test_figure_says_how_many_rounds_gave_none() -> None:
+    assert figure_of("x", [3.0, None, 1.0]).median == 2.0
+    assert figure_of("x", [3.0, None, 1.0]).note == "1 of 3 rounds gave none"
+    assert figure_of("x", [None], "why").note == "why"
+    assert figure_of("x", [None]).median is None
+
+
+@LINUX
+def test_loss_of_a_stalled_receiver_is_its_own_buffers() -> None:
+    row = own_buffer(make_bench(set()))
+    eight, default = row.figures
+    assert eight.median == 0
+    assert default.median is not None
+    assert f"own buffer dropped {default.median:.0f}" == default.note
+
+
+def test_keys_are_the_disciplines() -> None:
+    assert tuple(all_disciplines(make_bench(set()))) == course.KEYS
+    with pytest.raises(UsageError, match="rate-64"):
+        course.run_bench(only=["rate-46"])
+
+
+def test_absent_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.bench.tools.shutil.which", lambda _: None)
+    found, absent = find_peers(install=True)
+    assert found == {}
+    assert absent == {tool.name: "not installed" for tool in PEERS}
+
+
+def sample() -> BenchResult:
+    figures = [BenchFigure(tool=tool, rounds=[1.0, None], median=1.0) for tool in ("ours", "bare loop", "iperf")]
+    rows = [
+        BenchRow(
+            key=f"k-{unit}", what="what", unit=unit, goal="goal", measured="m", is_reached=is_reached,
+            is_more_better=True, figures=figures,
+        )
+        for unit, is_reached in (("pps", True), ("ns", False), ("B", None), ("packets lost", True))
+    ]  # fmt: skip
+    return BenchResult(
+        created="", is_quick=True, is_complete=True, place="loopback", rounds=2, buffer_bytes=10**6, kernel="Linux 6",
+        n_cpus=2, load=[1.0, 2.0], tools={"iperf": "2"}, absent={"mgen": "not installed"}, rows=rows,
+    )  # fmt: skip
+
+
+def test_result_survives_json_and_is_told_and_drawn() -> None:
+    result = sample()
+    assert msgspec.convert(json.loads(msgspec.json.encode(result)), BenchResult) == result
+    text = format_bench(result)
+    assert [line.split()[-1] for line in text.splitlines()[1:5]] == ["yes", "NO", "n/a", "yes"]
+    assert "mgen did not take part: not installed" in text
+    assert "quick mode" in text
+    assert encode(bench_figure(result), "svg").startswith(b"<?xml")
+    assert encode(bench_figure(msgspec.structs.replace(result, rows=[])), "svg").startswith(b"<?xml")
+
+
+def test_interruption_keeps_the_rows_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(_: dict[str, BenchRow]) -> list[BenchRow]:
+        return sample().rows[:1]
+
+    def interrupt(_: dict[str, BenchRow]) -> list[BenchRow]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(course, "all_disciplines", lambda _: {"rate-64": measure, "cpu": interrupt, "start": measure})
+    result = course.run_bench(is_quick=True, install=False, use_loopback=True)
+    assert [row.key for row in result.rows] == ["k-pps"]
+    assert not result.is_complete
+    assert "interrupted" in result.notes[-2]
