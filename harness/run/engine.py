@@ -55,7 +55,8 @@ class Run:
         self.plan, self.writer, self.clock, self.clocks = plan, writer, clock, clocks
         self.recorder = Recorder(writer, clock, parameters)
         self.recorder.counters = self.counters
-        self.sendings = [Sending(stream, self.recorder) for stream in plan.streams]
+        is_alone = len(plan.streams) == 1 and not plan.receivers
+        self.sendings = [Sending(stream, self.recorder, is_alone=is_alone) for stream in plan.streams]
         self.receivings = [Receiving(receiver, self.recorder) for receiver in plan.receivers]
         self.started_ns = clock.now_ns()
         self.outcome = Outcome(writer.path)

@@ -18,9 +18,9 @@ from harness.evidence import boot_id, clock_state, environment, versions
 from harness.model import Clocks, Manifest, Parameters
 from harness.model.scenario import Scenario
 from harness.net import RunClock
-from harness.run.collector import frozen_past
 from harness.run.engine import Outcome, Run
 from harness.run.plan import Plan, resolve
+from harness.run.undisturbed import undisturbed
 from harness.store import RunWriter, fresh_run_path
 
 RESULTS = Path("results")
@@ -59,7 +59,7 @@ def perform(
     run = make_run(plan, path, RunClock(), command=command, asked=asked, parameters=parameters)
     if on_start is not None:
         on_start(run)
-    with frozen_past():
+    with undisturbed():
         outcome = trio.run(run.execute, on_progress)
     write_rest(run)
     return outcome
