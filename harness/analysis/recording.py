@@ -8,12 +8,23 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from harness.analysis.delay_bound import delay_bound
 from harness.analysis.expected import silent_streams
 from harness.analysis.truth import compare_with_truth
 from harness.analyzer import Fold, SenderFold, SentLog, doubt
 from harness.errors import RecordError
 from harness.limits import hold
-from harness.model import UNDEFINED_NS, HostInfo, Manifest, PacketArray, Parameters, SenderInfo, StreamInfo, Summary
+from harness.model import (
+    UNDEFINED_NS,
+    HostInfo,
+    Manifest,
+    PacketArray,
+    Parameters,
+    SenderInfo,
+    StreamInfo,
+    StreamSummary,
+    Summary,
+)
 from harness.model.scenario import Expect
 from harness.store import RunReader, layout, open_run, read_summary, write_summary
 from harness.units import NS_PER_S, format_duration
@@ -113,7 +124,10 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
         },
     )
     unreadable = reader.n_unreadable
-    found = [doubt(stream, unreadable) for stream in found]
+    found = [
+        _with_delay_note(doubt(stream, unreadable), manifest, sender_reader.manifest if sender_run else None)
+        for stream in found
+    ]
     return Summary(
         path=str(reader.path),
         parameters=fold.parameters,
@@ -127,6 +141,14 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
         monotonic_offset_ns=manifest.clocks.realtime_ns - manifest.clocks.monotonic_ns,
         notes=[*_notes(reader, sender_reader), *compare_with_truth(sender_reader.path, found)],
     )
+
+
+def _with_delay_note(stream: StreamSummary, receiver: Manifest, sender: Manifest | None) -> StreamSummary:
+    """Return the summary of a stream, with how far its one-way delays can be trusted, if it has any."""
+    if not stream.delay.n:
+        return stream
+    note = delay_bound(stream, receiver, sender).note
+    return msgspec.structs.replace(stream, notes=[*stream.notes, note])
 
 
 def _read_accounts(reader: RunReader, senders: list[SenderInfo]) -> dict[int, SenderFold]:
@@ -203,6 +225,12 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             )
         if info.offload:
             notes.append("receive offload: packets of one kernel buffer share a time stamp, and are dropped together")
+    for sender in sender_reader.manifest.senders:
+        if sender.tx_missing:
+            notes.append(
+                f"stream {sender.stream_id}: for {sender.tx_missing:,} packets the kernel's transmit stamp never came; "
+                "the sending program's stands in the log"
+            )
     overflows = sum(rise for name, rise in manifest.system_counters.items() if name.endswith(".receive_buffer_errors"))
     own_drops = sum(reader.counters.socket_drops.values())
     if overflows > own_drops:
@@ -220,11 +248,6 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     steps = [event for event in reader.events if event.kind == "clock_step"]
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
-    bound_ns = manifest.clocks.error_bound_ns
-    if manifest.streams and not manifest.senders and not manifest.hosts:
-        sync = manifest.clocks.sync
-        bound = f", error bound {format_duration(bound_ns)}" if bound_ns is not None else ""
-        notes.append(f"one-way delay compares two clocks; the receiver's is {sync}{bound}")
     return notes
 
 

@@ -76,6 +76,7 @@ class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One sending stream of the run; `stream` is the number in `sent.bin`.
 
     Attributes:
+      host: which of the run's hosts sent it; "" in a run of one machine.
       tx_source: who stamped `tx_ns` in `sent.bin`: "kernel" where asked for and given, row by row by
         SentFlag.KERNEL_STAMP; "user" otherwise. The stamp on the wire is always the user's.
       tx_missing: packets sent for which the kernel's stamp never came; None when none was asked for, or the run did
@@ -95,6 +96,7 @@ class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ttl: int
     dscp: int = 0
     offload: bool = False
+    host: str = ""
     tx_source: Literal["kernel", "user"] = "user"
     tx_missing: int | None = None
 

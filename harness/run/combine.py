@@ -116,7 +116,9 @@ class Combination:
         for info in run.reader.manifest.senders:
             numbers[info.stream] = self._n_senders
             first_due_ns = info.first_due_ns - run.offset_ns
-            self.writer.add_sender(msgspec.structs.replace(info, stream=self._n_senders, first_due_ns=first_due_ns))
+            self.writer.add_sender(
+                msgspec.structs.replace(info, stream=self._n_senders, first_due_ns=first_due_ns, host=run.name)
+            )
             self._n_senders += 1
         for rows in run.reader.sent():
             moved = rows.copy()
