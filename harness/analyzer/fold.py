@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import copy
 from collections.abc import Mapping
 
 import numpy as np
 
-from harness.analyzer.attribution import share_drops
+from harness.analyzer.attribution import doubt, share_drops
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.stream_fold import StreamFold, StreamView
@@ -113,16 +114,19 @@ class Fold:
         """
         self._flush()
         streams = [self._streams[number] for number in sorted(self._streams)]
+        ends = _restarts([stream for stream in streams if stream.info.number not in (sent or {})])
         found = [
             stream.summary(
-                observed=_until(observed, (left_ns or {}).get(stream.info.receiver)),
+                observed=_until(
+                    _until(observed, (left_ns or {}).get(stream.info.receiver)), ends.get(stream.info.number)
+                ),
                 joined_ns=(joined_ns or {}).get(stream.info.receiver),
                 sent=(sent or {}).get(stream.info.number),
                 max_bins=self._max_bins,
             )
             for stream in streams
         ]
-        return share_drops(found, drops or {})
+        return [doubt(summary, _maybe_ended(summary)) for summary in share_drops(found, drops or {})]
 
     def _flush(self) -> None:
         """Fold the packets that wait, stream by stream."""
@@ -147,6 +151,37 @@ class Fold:
 def _until(observed: tuple[int, int] | None, left_ns: int | None) -> tuple[int, int] | None:
     """Return an observation, cut off where a receiver stopped listening."""
     return observed if observed is None or left_ns is None else (observed[0], min(observed[1], left_ns))
+
+
+def _restarts(streams: list[StreamFold]) -> dict[int, int]:
+    """Return by stream number when its sender was started again, receiver's time line: then the old epoch had ended.
+
+    A sender is the same when host, group and stream id are; one that is still heard beside the other is another one.
+    """
+    ends: dict[int, int] = {}
+    senders: dict[tuple[object, ...], list[StreamFold]] = {}
+    for stream in streams:
+        if stream.info.epoch is not None:
+            senders.setdefault(_sender_of(stream.info), []).append(stream)
+    for epochs in senders.values():
+        starts = sorted(
+            one.info.first_due_ns + (one.info.clock_offset_ns or 0) for one in epochs if one.info.first_due_ns
+        )
+        for old in epochs if len(epochs) > 1 else []:
+            last_ns = old.view().last_rx_ns
+            later = bisect.bisect_right(starts, last_ns) if last_ns is not None else len(starts)
+            if later < len(starts) and old.info.sent is None:
+                ends[old.info.number] = starts[later]
+    return ends
+
+
+def _sender_of(info: StreamInfo) -> tuple[object, ...]:
+    return info.receiver, info.source.rpartition(":")[0], info.group, info.interface, info.stream_id
+
+
+def _maybe_ended(summary: StreamSummary) -> int:
+    """Return how many of the lost would have come only if the sender had gone on, which nobody knows."""
+    return sum(window.packets or 0 for window in summary.windows if window.kind == "stopped_or_ended")
 
 
 def _bins_each(n_streams: int) -> int:

@@ -41,7 +41,7 @@ def status(summary: Summary) -> Status:
         stream.windows or stream.lost or stream.reordered or stream.duplicates or stream.corrupt
         for stream in summary.streams
     )
-    return "found" if is_faulty else "clean"
+    return "found" if is_faulty or _refused(summary) else "clean"
 
 
 def only_sent(summary: Summary) -> bool:
@@ -68,7 +68,20 @@ def _shares(summary: Summary) -> str:
         (sum(account.not_sent for account in accounts), "never sent"),
         (sum(account.late for account in accounts), "later than Tmax"),
     )
-    return "".join(f"; {'all' if number == lost else count(number)} of them {what}" for number, what in known if number)
+    return "".join(f"; {'all' if n == lost else count(n)} of them {what}" for n, what in known if n)
+
+
+def _refusals(summary: Summary) -> str:
+    """Return "; 6 packets refused at sending (ENOBUFS)", unless the shares of the loss say it already."""
+    refused, not_sent = _refused(summary), sum(stream.attribution.not_sent for stream in summary.streams)
+    if not refused or refused == not_sent or only_sent(summary):
+        return ""
+    names = sorted({name for sender in summary.senders for name in sender.errnos})
+    return f"; {plural(refused, 'packet')} refused at sending ({plain(', '.join(names), 60)})"
+
+
+def _refused(summary: Summary) -> int:
+    return sum(sender.refused for sender in summary.senders)
 
 
 def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
@@ -85,6 +98,7 @@ def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
         text += f"; {lead} at {when} {zone_name(worst.start_ns, zone)}"
     elif word in ("clean", "passed") and len(summary.streams) == 1:
         text += f", {count(summary.streams[0].received)} packets received"
+    text += _refusals(summary)
     broken = [limit for limit in summary.limits if limit.is_passed is False]
     if broken:
         first = broken[0]

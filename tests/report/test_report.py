@@ -344,7 +344,8 @@ def test_status(name: str, limits: list[bool | None], expected: str) -> None:
         (
             "blackout",
             "Failed: 1 drop-out window of 1.3 s (mid-run), in 1 of 2 streams; worst stream lost 4.33 %;"
-            " it began at 2026-07-14 12:00:12.250 UTC; max_loss is 4.33 %, limit 0.1% (and 1 more)."
+            " it began at 2026-07-14 12:00:12.250 UTC; 6 packets refused at sending (ENOBUFS);"
+            " max_loss is 4.33 %, limit 0.1% (and 1 more)."
             " Likely cause: the link of eth0 was down during the window.",
         ),
     ],

@@ -89,3 +89,11 @@ def test_verdict_says_what_was_not_the_networks(account: dict[str, int], says: s
     (stream,) = summary.streams
     stream = msgspec.structs.replace(stream, attribution=Attribution(**account))
     assert says in headline(msgspec.structs.replace(summary, streams=[stream]))
+
+
+def test_verdict_names_packets_refused_beside_streams_that_arrived() -> None:
+    summary = samples.SAMPLES["single"]()
+    refusing = msgspec.structs.replace(SENDER, sent=2_400, refused=100, errnos={"ECONNREFUSED": 100})
+    summary = msgspec.structs.replace(summary, senders=[SENDER, refusing])
+    assert status(summary) == "found"
+    assert "; 100 packets refused at sending (ECONNREFUSED)" in headline(summary)
