@@ -36,7 +36,7 @@ def wait_for(path: Path, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-SEND = ("--interface", "127.0.0.1", "--rate", "500pps")
+SEND = ("--interface", "127.0.0.1", "--rate", "500pps", "--duration", "60s")  # ends by itself if a test does not end it
 
 
 @pytest.fixture
