@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from harness.model import Clocks, HostInfo, Manifest, SenderInfo, StreamSummary
 from harness.units import format_duration
 
-_STAMPED_BY = {"kernel": "the receiver's kernel", "hardware": "its network card", "user": "the receiving program"}
+_STAMPED_BY = {
+    "kernel": "the receiver's kernel",
+    "hardware": "the receiver's network card",
+    "user": "the receiving program",
+}
+
+READING_NS = 1_000
+"""Two clocks are read one after the other: how far a run's time line may lie from where it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ def delay_bound(stream: StreamSummary, receiver: Manifest, sender: Manifest | No
       receiver: the manifest of the run that received it.
       sender: that of the run that sent it, when this is another one and at hand.
     """
-    stamps = f"sent by the sending program's, received by {_STAMPED_BY[_rx_source(stream, receiver)]}"
+    stamps = f"stamped by the sending program and {_STAMPED_BY[_rx_source(stream, receiver)]}"
     card_ns = receiver.clocks.card.error_bound_ns if receiver.clocks.card is not None else 0
     card = f", with {format_duration(card_ns)} of the network card's clock" if card_ns else ""
     here = _sender_of(stream, receiver)
@@ -58,7 +65,8 @@ def delay_bound(stream: StreamSummary, receiver: Manifest, sender: Manifest | No
     if sender.boot_id and sender.boot_id == receiver.boot_id:
         apart_ns = abs(_origin_ns(sender.clocks) - _origin_ns(receiver.clocks))
         return DelayBound(
-            apart_ns + card_ns, f"two runs of one boot, {format_duration(apart_ns)} apart{card}; {stamps}"
+            apart_ns + READING_NS + card_ns,
+            f"two runs of one boot, whose time lines are {format_duration(apart_ns)} apart{card}; {stamps}",
         )
     ends = f"the sender's is {_described(sender.clocks)}; the receiver's is {_described(receiver.clocks)}{card}"
     bounds = (sender.clocks.error_bound_ns, receiver.clocks.error_bound_ns)
