@@ -109,6 +109,13 @@ def controlling(folder: Path, name: str, text: str, *hosts: str, side: Namespace
         made.close()
 
 
+def wait_packets(folder: Path) -> Path:
+    """Wait until rx has packets on its disk, and return the directory of its part."""
+    spool = folder / "state" / "multicast-harness" / "agent"
+    wait_for("packets", lambda: any(path.stat().st_size > 3200 for path in spool.glob("*-rx/recording/packets.bin")))
+    return next(spool.glob("*-rx"))
+
+
 @pytest.fixture
 def sshd_at_rx(tmp_path: Path, veth_pair: tuple[Namespace, Namespace]) -> Iterator[Sshd]:
     """An sshd at the far end of the cable."""
@@ -210,8 +217,7 @@ def test_recording_of_a_host_that_comes_back_is_fetched(
     text = two_hosts("tx0", "rx0", duration="3s")
     with controlling(tmp_path, "run", text, sshd_at_rx.toml("rx"), side=tx) as controller:
         controller.wait_event("start")
-        rx = tmp_path / "state" / "multicast-harness" / "agent"
-        wait_for("packets", lambda: any(path.stat().st_size > 3200 for path in rx.glob("*-rx/recording/packets.bin")))
+        wait_packets(tmp_path)
         sshd_at_rx.stop()
         controller.wait_event("host_lost")
         sshd_at_rx.start()
@@ -258,9 +264,7 @@ def test_host_that_does_not_come_back_is_missing_and_the_rest_is_kept(
 def test_agent_killed_in_a_run_ends_its_part_alone(tmp_path: Path) -> None:
     with controlling(tmp_path, "run", two_hosts(duration="3s")) as controller:
         controller.wait_event("start")
-        spool = tmp_path / "state" / "multicast-harness" / "agent"
-        wait_for("packets", lambda: any(p.stat().st_size > 3200 for p in spool.glob("*-rx/recording/packets.bin")))
-        owner = json.loads(next(spool.glob("*-rx/owner.json")).read_bytes())
+        owner = json.loads((wait_packets(tmp_path) / "owner.json").read_bytes())
         os.kill(owner["pid"], signal.SIGKILL)
         reader, summary = controller.recorded()
     assert "was killed by signal 9" in str(reader.manifest.hosts[1].lost)
@@ -275,6 +279,7 @@ def test_ctrl_c_ends_all_parts_and_keeps_the_data(tmp_path: Path) -> None:
         controller.wait_event("start")
         agents = controller.agents()
         assert len(agents) == 2
+        wait_packets(tmp_path)
         controller.process.send_signal(signal.SIGINT)
         reader, summary = controller.recorded()
     assert reader.manifest.end is not None
