@@ -23,7 +23,7 @@ def bench_figure(result: BenchResult) -> Figure:
     rows = [row for row in result.rows if sum(figure.median is not None for figure in row.figures) > 1]
     known = [row for row in result.rows if row.is_reached is not None]
     title = f"{sum(bool(row.is_reached) for row in known)} of {len(known)} goals reached"
-    subtitle = f"Medians of {result.rounds} rounds, dots are rounds · {result.place} · {result.n_cpus} CPUs"
+    subtitle = f"Medians (bars) of rounds (dots) · {result.place} · {result.n_cpus} CPUs"
     footer = [f"load {' to '.join(f'{value:.1f}' for value in result.load)}; ratios hold within this run only"]
     if not rows:
         return style.message_page(title, subtitle, "No discipline with more than one tool was measured.", footer)
@@ -33,8 +33,8 @@ def bench_figure(result: BenchResult) -> Figure:
         box = axes.get_position()
         axes.set_position((box.x0 + 0.06, box.y0, box.width - 0.06, box.height))
         _bars(axes, row)
-        verdict = "" if row.is_reached is None else ": reached" if row.is_reached else ": NOT reached"
-        style.heading(axes, row.what, f"{row.goal}{verdict}")
+        verdict = "" if row.is_reached is None else "goal reached" if row.is_reached else "goal missed"
+        style.heading(axes, row.what, verdict)
     return made.figure
 
 

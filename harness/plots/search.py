@@ -30,7 +30,7 @@ def search_figure(result: SearchResult, title: str) -> Figure:
       result: the search; without a trial, the figure says so.
       title: what was found.
     """
-    subtitle = f"Loss over rate: {len(result.trials)} trials of {format_duration(result.trial_ns)} to {result.group}"
+    subtitle = f"Loss over rate, a mark for each trial of {format_duration(result.trial_ns)}, to {result.group}"
     footer = [
         f"{result.size} B of UDP payload; resolution {format_scaled(result.resolution_pps, 'pps')};"
         f" loss tolerated {result.loss_tolerance * 100:.3g} %; ended: {result.end}.",
