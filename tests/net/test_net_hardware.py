@@ -13,7 +13,7 @@ from net_helpers import close_all, next_port, payloads, read_all
 
 from harness.errors import HarnessError, InterfaceError, UsageError
 from harness.model import Membership, PacketFlag, parse_endpoint
-from harness.net import _hardware
+from harness.net import _hardware, batch
 from harness.net._control import CONTROL_BYTES, ControlParser
 from harness.net._darwin import DarwinPlatform
 from harness.net._hardware import Comparison, HardwareClock, open_hardware_clock, parse_comparison, parse_offer
@@ -215,6 +215,36 @@ def test_other_systems_refuse_by_name(system: type[DarwinPlatform | WindowsPlatf
         UsageError, match=r"\(en0\) can be had on Linux only, this is (macOS|Windows); use --stamps kernel"
     ):
         system().hardware_clock("en0")
+
+
+@pytest.mark.parametrize("system", [DarwinPlatform, WindowsPlatform])
+def test_transmit_stamps_are_refused_by_name_elsewhere(
+    system: type[DarwinPlatform | WindowsPlatform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "PLATFORM", system())
+    with pytest.raises(UsageError, match=f"--tx-stamps needs the batch path, which is Linux's; this is {system.name}"):
+        batch.choose_path("auto", False, True)
+
+
+class Options:
+    """Stands in for a socket; notes what is set."""
+
+    def __init__(self) -> None:
+        self.names: list[tuple[int, int]] = []
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        assert value
+        self.names.append((level, option))
+
+
+@pytest.mark.parametrize(("system", "stamp"), [(DarwinPlatform, (0xFFFF, 0x400)), (LinuxPlatform, (1, 35))])
+def test_who_wants_no_kernel_stamps_asks_for_none(
+    system: type[DarwinPlatform | LinuxPlatform], stamp: tuple[int, int]
+) -> None:
+    for stamps, expected in (("user", "user"), ("kernel", "kernel")):
+        sock = Options()
+        assert system().request_ancillary(sock, 4, stamps) == expected  # type: ignore[arg-type] # stands in for one
+        assert (stamp in sock.names) is (stamps == "kernel")
 
 
 def test_what_cannot_be_is_refused_before_anything_is_opened() -> None:
