@@ -60,7 +60,8 @@ def _readable(message: str) -> str:
         fields = _TABLES[table].__struct_fields__ if table in _TABLES else ()
         return f"unknown key {key!r} in {_place(path)}{nearest(key, fields)}"
     at = _AT.fullmatch(message)
-    return f"{at.group(1)} at {_place(at.group(2))}" if at else message
+    hint = '; quantities are strings with a unit, such as "50pps"' if "`str`, got `int`" in message else ""
+    return f"{at.group(1)} at {_place(at.group(2))}{hint}" if at else message
 
 
 def _place(path: str) -> str:

@@ -21,7 +21,7 @@ from harness.net import check_buffer, check_usable, find_interface
 from harness.net.batch import choose_path
 from harness.net.platform import RxSource
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
-from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
+from harness.units import format_duration, parse_duration, parse_rate, parse_ratio, parse_size
 from protocols.schema import Protocol
 
 KEPT_BYTES = 2048
@@ -131,6 +131,7 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
             raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
     receivers = tuple(_receiver(receiver) for receiver in scenario.receiver)
     events = tuple(event_plan(_named_here(event, scenario)) for event in scenario.event)
+    duration_ns = parse_duration(scenario.duration) if scenario.duration else None
     if not is_part:
         check_endless(scenario)
     return Plan(
@@ -138,12 +139,12 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
         streams=streams,
         receivers=receivers,
         events=tuple(sorted(events, key=lambda event: event.at_ns)),
-        duration_ns=parse_duration(scenario.duration) if scenario.duration else None,
+        duration_ns=duration_ns,
         timeout_ns=parse_duration(scenario.timeout) if scenario.timeout else None,
         linger_ns=parse_duration(scenario.linger),
         expect=scenario.expect,
         is_counting=scenario.record == "counters",
-        notes=tuple(_notes(streams, receivers)),
+        notes=(*_notes(streams, receivers), *_too_late(events, duration_ns)),
         resolved=_described(scenario, streams, receivers),
     )
 
@@ -296,6 +297,15 @@ def _notes(streams: tuple[StreamPlan, ...], receivers: tuple[ReceiverPlan, ...])
         for receiver in receivers
         for joined in receiver.memberships
         if joined.group.address in SSM_V4 and joined.source is None
+    ]
+
+
+def _too_late(events: tuple[EventPlan, ...], duration_ns: int | None) -> list[str]:
+    """Return a sentence for each event that the run will not live to see."""
+    return [
+        f"the event {event.action} at {format_duration(event.at_ns)} never happens: the run ends before it"
+        for event in events
+        if duration_ns is not None and event.at_ns >= duration_ns
     ]
 
 

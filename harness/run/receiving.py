@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
-from harness.errors import HarnessError, StorageError, UsageError, errno_text
+from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
 from harness.model import CardClock, Datagrams, Endpoint, Membership, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
@@ -260,10 +260,11 @@ class Receiving:
                     datagrams = await socket.receive()
                 except trio.ClosedResourceError:
                     return  # reopened while this task was on its way here
-                except OSError as exc:
+                except InterfaceError as exc:  # the kernel refuses a read; the next may work
                     n_errors += 1
-                    if n_errors == 1:
-                        self.recorder.event("errno", f"receive: {errno_text(exc.errno or 0)}", receiver=self.plan.name)
+                    if n_errors in (1, MAX_SOCKET_ERRORS):
+                        last = "; this socket is given up" if n_errors == MAX_SOCKET_ERRORS else ""
+                        self.recorder.event("errno", f"{exc}{last}", receiver=self.plan.name)
                     await trio.sleep(0.01)
                     continue
                 n_errors = 0

@@ -21,7 +21,9 @@ COALESCE_NS = 250_000
 
 COALESCE_BELOW_NS = 50_000
 MAX_ERRNO_EVENTS = 20
-SETTLE_S = 0.1
+SETTLE_S, SETTLE_ROWS = 0.1, 128
+"""Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
+smallest queue that systems give by default has room for twice as many."""
 
 SPIN_NS = 100_000
 """A run of a single periodic stream and nothing else wakes this much before a probe is due, an interval at most, and
@@ -129,7 +131,7 @@ class Sending:
                 self._settle(socket, is_last=True)
 
     async def _keep_settling(self, socket: SenderSocket) -> None:
-        """Take stamps that come long after their packets while a slow stream waits for its next packet."""
+        """Take stamps while a slow stream waits for its next packet."""
         while self._stamped is not None:
             await trio.sleep(SETTLE_S)
             self._settle(socket)
@@ -140,7 +142,8 @@ class Sending:
             self.recorder.sent(rows)
         else:
             self._stamped.add(rows, first_number)
-            self._settle(socket)
+            if len(self._stamped) >= SETTLE_ROWS:
+                self._settle(socket)
 
     def _settle(self, socket: SenderSocket, *, is_last: bool = False) -> None:
         """Take the stamps that came, and log what waits for none any more; at last all."""

@@ -156,3 +156,11 @@ def test_impossible_plan_is_refused_before_anything_is_sent(text: str, error: ty
     with pytest.raises(error, match=says) as raised:
         resolve(parse_scenario(text, "x.toml"))
     assert "\n" not in str(raised.value)
+
+
+def test_event_after_the_end_of_the_run_is_said_to_never_happen() -> None:
+    event = '[[event]]\nat = "5s"\naction = "reopen"\n'
+    plan = resolve(parse_scenario('duration = "2s"\n' + receiver("239.255.79.13:5079") + event, "x.toml"))
+    assert [note for note in plan.notes if "never happens" in note] == [
+        "the event reopen at 5 s never happens: the run ends before it"
+    ]
