@@ -10,6 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from harness.model.lab import Impairment, Link, MulticastRoute, Switch
+from harness.model.witness import WitnessKind
+
 
 class Dropout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A window of total loss: from `at` after the stream's start, for `lasts`."""
@@ -34,16 +37,20 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A place where streams are sent and received; what each kind needs is checked in `scenario_text`.
 
     Attributes:
-      kind: "local" a process on this machine, "namespace" one in a network namespace of it, "ssh" another machine.
+      kind: "local" a process on this machine, "namespace" one in a network namespace of it, "ssh" another machine,
+        "lab" a namespace that the run makes, "router" one that forwards and runs nothing.
       namespace: the network namespace's name; None for the host's own.
       address, user, port, identity: as the OpenSSH client takes them; None leaves them to its configuration.
       known_hosts: file with the host's key; None for the OpenSSH client's own.
       python: the Python there that has multicast-harness installed; None: this one's, and over ssh `python3`.
       retry: how long a host that was lost is waited for, after the run, to fetch its recording.
+      shares: in a lab, the host on whose machine this one is another program, started by another launcher.
+      settings, routes, rules: of a lab host's machine, as `sysctl`, `ip route add` and `ip rule add` take them.
+      multicast_routes: what a router forwards.
     """
 
     name: str
-    kind: Literal["local", "namespace", "ssh"] = "local"
+    kind: Literal["local", "namespace", "ssh", "lab", "router"] = "local"
     namespace: str | None = None
     address: str | None = None
     user: str | None = None
@@ -52,6 +59,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     known_hosts: str | None = None
     python: str | None = None
     retry: str = "30s"
+    shares: str | None = None
+    settings: dict[str, str] = {}
+    routes: list[str] = []
+    rules: list[str] = []
+    multicast_routes: list[MulticastRoute] = []
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +91,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A receiver: what it joins, where, and for how long; without a `host`, on this machine.
 
-    `stamps` is who stamps arrivals: the kernel, the network card, or this program after reading.
+    `stamps` is who stamps arrivals: the kernel, the network card, or this program after reading. `witnesses` listen
+    beside it; None: those that the system allows.
     """
 
     groups: list[str]
@@ -93,17 +106,21 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     start: str = "0s"
     offload: bool = False
     stamps: Literal["kernel", "hardware", "user"] = "kernel"
+    witnesses: list[WitnessKind] | None = None
 
 
 class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something done at a time after the start of the run.
 
     `receiver` names whom it concerns: a receiver's name, on whatever host, "host/name", a host's name for its receiver
-    without a name, or "" for all.
+    without a name, or "" for all. "stall" stops its reading, "deafen" puts a filter on its present sockets that lets
+    nothing in; "impair" does something to the lab. `lasts` is until when, for these three; None: to the end.
     """
 
     at: str
-    action: Literal["join", "leave", "reopen", "note"]
+    action: Literal["join", "leave", "reopen", "note", "stall", "deafen", "impair"]
+    lasts: str | None = None
+    impair: Impairment | None = None
     receiver: str = ""
     group: str | None = None
     text: str = ""
@@ -150,6 +167,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       linger: how long receivers stay after the last stream has ended.
       record: "packets" one by one, or only "counters" and windows, for rates that no disk takes.
       seed: of everything random that has no seed of its own.
+      switch, link: the lab that its hosts of kind "lab" stand in.
     """
 
     name: str = "scenario"
@@ -160,6 +178,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     seed: int = 1
     record: Literal["packets", "counters"] = "packets"
     host: list[Host] = []
+    switch: list[Switch] = []
+    link: list[Link] = []
     stream: list[Stream] = []
     receiver: list[Receiver] = []
     event: list[TimedEvent] = []

@@ -1,0 +1,71 @@
+"""What witnesses heard beside a receiver, and what the system said before and after: the evidence of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+EVIDENCE_VERSION = 1
+
+WitnessKind = Literal["unicast-twin", "second-socket", "reopened-socket", "tap"]
+"""Who listens beside a receiver.
+
+"unicast-twin" the same sender's probes to the receiver's own address; "second-socket" another socket of the same
+program, open all the time; "reopened-socket" one opened anew again and again; "tap" the frames on the interface, before
+addresses, routes and filters have their say.
+"""
+
+
+class WitnessSeries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one witness heard of one group, counted in equal bins.
+
+    Attributes:
+      receiver: beside whom; "" for a sender's tap.
+      group: "239.1.2.3:5000"; for a unicast twin, the group whose twin it is.
+      source: the sender's address and port, as seen; "" when nothing was heard.
+      interface, direction: of a tap; "" and "in" otherwise.
+      start_ns: of the first bin, on the run's time line; bin_ns: length of a bin.
+      counts: packets a bin, up to the end of the witness.
+      opened_ns: when a reopened socket was opened, once an opening; [] for the others.
+      missing: why it could not listen, one line; None when it did.
+    """
+
+    kind: WitnessKind
+    receiver: str = ""
+    group: str
+    source: str = ""
+    interface: str = ""
+    direction: Literal["in", "out"] = "in"
+    start_ns: int = 0
+    bin_ns: int = 50_000_000
+    counts: list[int] = []
+    opened_ns: list[int] = []
+    missing: str | None = None
+
+
+class HostEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One host: the system's own words before and after (`environment.json`), and its witnesses."""
+
+    name: str
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    witnesses: list[WitnessSeries] = []
+
+
+class SwitchSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a switch that lets itself be read said of itself at a moment: ports by group, and who asks."""
+
+    t_ns: int
+    switch: str
+    members: dict[str, list[str]] = {}
+    querier: str = ""
+    settings: dict[str, Any] = {}
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that a diagnosis has beside the Summary; `switches` only where the switch is ours to read."""
+
+    version: int = EVIDENCE_VERSION
+    hosts: list[HostEvidence] = []
+    switches: list[SwitchSample] = []
