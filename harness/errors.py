@@ -88,6 +88,10 @@ class HostError(HarnessError):
         super().__init__(f"host {host}: {reason}")
 
 
+class LabError(HarnessError):
+    """The lab cannot be built or changed: a tool, a privilege or a kernel feature is missing, or a command failed."""
+
+
 class AnalysisError(HarnessError):
     """Packets that contradict what the analysis was told about them."""
 
