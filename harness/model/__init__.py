@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harness.model.endpoint import Membership as Membership
     from harness.model.endpoint import parse_address as parse_address
     from harness.model.endpoint import parse_endpoint as parse_endpoint
+    from harness.model.evidence_change import Change as Change
+    from harness.model.evidence_change import ObservedChange as ObservedChange
     from harness.model.interface import AddressScope as AddressScope
     from harness.model.interface import Interface as Interface
     from harness.model.interface import InterfaceAddress as InterfaceAddress
@@ -79,6 +81,10 @@ _MODULES = {
         "Membership",
         "parse_address",
         "parse_endpoint",
+    ),
+    "evidence_change": (
+        "Change",
+        "ObservedChange",
     ),
     "interface": (
         "AddressScope",

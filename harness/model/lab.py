@@ -151,7 +151,7 @@ class Query(_Impairment, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     source: str
     version: Literal[1, 2, 3] = 3
     response_interval: str = "240ms"
-    count: int = 1
+    queries: int = 1
     every: str = "1s"
 
 

@@ -18,10 +18,18 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}")
 _PLACE = re.compile(r"[^\s-]\S*")
 _OF_KIND = {
     "local": {"python"},
+    "lab": {"python"},
+    "router": set(),
     "namespace": {"namespace", "python"},
     "ssh": {"address", "user", "port", "identity", "known_hosts", "python"},
 }
-_NEEDED = {"local": (), "namespace": ("namespace",), "ssh": ("address",)}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "local": (),
+    "lab": (),
+    "router": (),
+    "namespace": ("namespace",),
+    "ssh": ("address",),
+}
 
 
 def receiver_label(host: str, receiver: str) -> str:
@@ -81,11 +89,13 @@ def check_hosts(scenario: Scenario, where: str) -> None:
         if hosts.count(host.name) > 1:
             raise ScenarioError(f"{table}, name: {host.name!r} names more than one host")
         _check_keys(host, table)
-    for stream in scenario.stream:
-        _check_known(stream.host, hosts, where)
+    routers = {host.name for host in scenario.host if host.kind == "router"}
+    for name in [*(stream.host for stream in scenario.stream), *(receiver.host for receiver in scenario.receiver)]:
+        _check_known(name, hosts, where)
+        if name in routers:
+            raise ScenarioError(f"{where}: {name} is a router, which forwards and runs nothing")
     names: list[tuple[str, str]] = []
     for receiver in scenario.receiver:
-        _check_known(receiver.host, hosts, where)
         names.append((host_of(scenario, receiver.host).name, receiver.name))
     for host_name, name in names:
         on_it = [other for its, other in names if its == host_name]

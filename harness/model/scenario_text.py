@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from harness.errors import ScenarioError, UsageError, nearest
 from harness.model.endpoint import parse_endpoint
+from harness.model.lab import Impairment, Link, MulticastRoute, Switch
 from harness.model.scenario import Dropout, Expect, Host, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_hosts import check_hosts
+from harness.model.scenario_lab import check_lab
 from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 
 
@@ -42,6 +44,9 @@ _AT = re.compile(r"(.*?) - at `\$\.?(.*)`")
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "": Scenario,
     "host": Host,
+    "host.multicast_routes": MulticastRoute,
+    "switch": Switch,
+    "link": Link,
     "stream": Stream,
     "receiver": Receiver,
     "event": TimedEvent,
@@ -58,6 +63,8 @@ def _readable(message: str) -> str:
         key, path = unknown.group(1), unknown.group(2) or ""
         table = re.sub(r"\[[^]]*\]", "", path)
         fields = _TABLES[table].__struct_fields__ if table in _TABLES else ()
+        if table == "event.impair":
+            fields = tuple({name for kind in get_args(Impairment) for name in kind.__struct_fields__})
         return f"unknown key {key!r} in {_place(path)}{nearest(key, fields)}"
     at = _AT.fullmatch(message)
     hint = '; quantities are strings with a unit, such as "50pps"' if "`str`, got `int`" in message else ""
@@ -105,6 +112,7 @@ def check_scenario(scenario: Scenario, where: str) -> None:
     for place, event in enumerate(scenario.event, start=1):
         check(f"event {place}", event, at=parse_duration, group=parse_endpoint)
     check_hosts(scenario, where)
+    check_lab(scenario, where)
     expect = scenario.expect
     check("expect", expect, max_loss=parse_ratio, max_reordered=parse_ratio, max_duplicate_ratio=parse_ratio)
     check("expect", expect, max_dropout=parse_duration, max_gap=parse_duration, max_ipdv=parse_duration)
