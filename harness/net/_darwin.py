@@ -59,6 +59,17 @@ class DarwinPlatform:
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Do nothing: the kernel looks only at this socket's own memberships."""
 
+    def overhear(self, sock: socket.socket, version: int) -> bool:  # noqa: ARG002 (one method set on every system)
+        """Return False: a socket hears what it joined itself."""
+        return False
+
+    def deafen(self, sock: socket.socket) -> NoReturn:  # noqa: ARG002 (one method set on every system)
+        """Refuse: sockets take no filter here."""
+        raise UsageError("deafen is not offered on macOS: its UDP sockets take no filter; run this event on Linux")
+
+    def undeafen(self, sock: socket.socket) -> None:
+        """Do nothing: no socket is deaf here."""
+
     def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
         """Ask for everything; only the time stamp, in microseconds here, may be missing."""
         if version == 4:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ STAMPING_SOFTWARE = 1 << 4
 STAMPING_RAW_HARDWARE = 1 << 6
 STAMPING_OPT_ID = 1 << 7
 STAMPING_OPT_TSONLY = 1 << 11
+SO_ATTACH_FILTER = 26
+SO_DETACH_FILTER = 27
 SO_RXQ_OVFL = 40
 SO_MEMINFO = 55
 SOL_UDP = 17
@@ -90,6 +93,23 @@ class LinuxPlatform:
             set_option(sock, IPPROTO_IP, IP_MULTICAST_ALL, 0, "IP_MULTICAST_ALL")
         else:
             set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0, "IPV6_MULTICAST_ALL")
+
+    def overhear(self, sock: socket.socket, version: int) -> bool:
+        """Ask for the default again, so that the socket hears without a membership of its own."""
+        if version == 4:
+            set_option(sock, IPPROTO_IP, IP_MULTICAST_ALL, 1, "IP_MULTICAST_ALL")
+        else:
+            set_option(sock, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 1, "IPV6_MULTICAST_ALL")
+        return True
+
+    def deafen(self, sock: socket.socket) -> None:
+        """Attach a filter that keeps nothing of any datagram; what it drops is in no counter of the socket."""
+        with attached_program([(_RET, 0, 0, 0)]) as program:
+            set_option(sock, SOL_SOCKET, SO_ATTACH_FILTER, program, "SO_ATTACH_FILTER", "ret 0")
+
+    def undeafen(self, sock: socket.socket) -> None:
+        """Take the filter off."""
+        set_option(sock, SOL_SOCKET, SO_DETACH_FILTER, 0, "SO_DETACH_FILTER", "no filter")
 
     def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
         """Ask for everything; only the time stamp may be missing.
@@ -230,6 +250,20 @@ class LinuxPlatform:
             return int(struct.unpack("=9I", sock.getsockopt(SOL_SOCKET, SO_MEMINFO, 36))[8])
         except (OSError, struct.error):
             return None
+
+
+Instruction = tuple[int, int, int, int]
+"""One instruction of classic BPF: code, jump if true, jump if false, constant."""
+
+_RET = 0x06
+
+
+@contextmanager
+def attached_program(instructions: Sequence[Instruction]) -> Iterator[bytes]:
+    """Yield a `sock_fprog` that points to a program of classic BPF, for SO_ATTACH_FILTER within the block."""
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    yield struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
 
 
 def _sockaddr(address: IPAddress) -> bytes:

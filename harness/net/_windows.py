@@ -60,6 +60,17 @@ class WindowsPlatform:
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Do nothing: the system looks only at this socket's own memberships."""
 
+    def overhear(self, sock: socket.socket, version: int) -> bool:  # noqa: ARG002 (one method set on every system)
+        """Return False: a socket hears what it joined itself."""
+        return False
+
+    def deafen(self, sock: socket.socket) -> NoReturn:  # noqa: ARG002 (one method set on every system)
+        """Refuse: sockets take no filter here."""
+        raise UsageError("deafen is not offered on Windows: its UDP sockets take no filter; run this event on Linux")
+
+    def undeafen(self, sock: socket.socket) -> None:
+        """Do nothing: no socket is deaf here."""
+
     def request_ancillary(
         self,
         sock: socket.socket,

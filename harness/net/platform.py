@@ -42,6 +42,15 @@ class Platform(Protocol):
     def isolate(self, sock: socket.socket, version: int) -> None:
         """Deliver only groups that this very socket joined."""
 
+    def overhear(self, sock: socket.socket, version: int) -> bool:
+        """Deliver groups that other sockets of this host joined as well; False where the system cannot do that."""
+
+    def deafen(self, sock: socket.socket) -> None:
+        """Have the kernel throw away what arrives at this socket, without a word. Raises SocketOptionError."""
+
+    def undeafen(self, sock: socket.socket) -> None:
+        """Undo `deafen`. Raises SocketOptionError."""
+
     def request_ancillary(self, sock: socket.socket, version: int, stamps: RxSource = "kernel") -> RxSource:
         """Ask for destination, interface, TTL, arrival time and drop counter of each datagram.
 

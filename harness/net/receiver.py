@@ -132,6 +132,39 @@ class ReceiverSocket:
         self._wanted[membership] = Wanted(membership.group.address, checked_index, membership.source)
         self._table = None
 
+    def overhear(self, membership: Membership) -> None:
+        """Hear a group as long as other sockets of this host are members, without becoming one.
+
+        Where the system delivers a group only to the sockets that joined it (not Linux), the socket joins.
+
+        Raises:
+          InterfaceError: no such interface.
+          SocketOptionError, MembershipError: the kernel refuses.
+        """
+        if not PLATFORM.overhear(self._sock, self.endpoint.version):
+            self.join(membership)
+            return
+        index = membership_index(membership)
+        self._wanted[membership] = Wanted(membership.group.address, index, membership.source)
+        self._table = None
+
+    def deafen(self) -> None:
+        """Have the kernel throw away all that arrives from now on, as a policy of the system may; Linux only.
+
+        Raises:
+          UsageError: this system does not offer it.
+          SocketOptionError: the kernel refuses.
+        """
+        PLATFORM.deafen(self._sock)
+
+    def undeafen(self) -> None:
+        """Hear again; what came meanwhile is gone.
+
+        Raises:
+          SocketOptionError: the kernel refuses.
+        """
+        PLATFORM.undeafen(self._sock)
+
     def leave(self, membership: Membership) -> None:
         """Leave a group; what arrived before and was not yet read still counts as asked for.
 

@@ -18,7 +18,7 @@ from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
 from harness.run.sending import Sending
-from harness.run.watch import CounterWatch
+from harness.run.watch import CounterWatch, only_overflows, overflows
 from harness.store import RunWriter
 from harness.units import NS_PER_S
 
@@ -215,8 +215,14 @@ class Run:
             self.recorder.event("note", event.text or "note", receiver=event.receiver)
             return
         for receiving in self.receivings:
-            if event.receiver in ("", receiving.plan.name):
-                getattr(receiving, event.action)(*([] if event.action == "reopen" else [event.group]))
+            if event.receiver not in ("", receiving.plan.name):
+                continue
+            if event.action == "reopen":
+                receiving.reopen()
+            elif event.action in ("deafen", "stall"):
+                getattr(receiving, event.action)(event.lasts_ns)
+            else:
+                getattr(receiving, event.action)(event.group)
 
     async def _watch_signals(self) -> None:
         """Let Ctrl-C, a polite kill and a closed terminal end the run and keep the data; a second one does at once."""
@@ -278,9 +284,17 @@ class Run:
         """Bring the rest to the disk, with the ends of streams and the final counters."""
         for info in self.recorder.registry.take_fresh():
             self.writer.add_stream(info)
-        self.writer.set_counters(self.counters())
+        rises, counters = self._watch.risen(), self.counters()
+        kept, n_filtered = only_overflows(counters.socket_drops, overflows(rises))
+        if n_filtered:
+            what = (
+                "datagrams were dropped at the sockets and not by their buffers: a filter on them, or wrong checksums"
+            )
+            with contextlib.suppress(StorageError):
+                self.recorder.event("note", f"{n_filtered} {what}")
+        self.writer.set_counters(msgspec.structs.replace(counters, socket_drops=kept))
         self._amend_clocks()
-        self.writer.amend(system_counters=self._watch.risen())
+        self.writer.amend(system_counters=rises)
         now_ns = self.clock.now_ns()
         end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)
         with contextlib.suppress(StorageError):  # the disk refused before: `finish` still writes how the run ended

@@ -69,13 +69,14 @@ class ReceiverPlan:
 
 @dataclass(frozen=True, slots=True)
 class EventPlan:
-    """Something to do at `at_ns` after the start of the run."""
+    """Something to do at `at_ns` after the start of the run; what lasts ends `lasts_ns` later, None: with the run."""
 
     at_ns: int
     action: str
     receiver: str
     group: Endpoint | None
     text: str
+    lasts_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +159,23 @@ def _named_here(event: TimedEvent, scenario: Scenario) -> TimedEvent:
 
 
 def event_plan(event: TimedEvent) -> EventPlan:
-    """Return an event with its quantities parsed."""
+    """Return an event with its quantities parsed.
+
+    Raises:
+      UsageError: it changes the network, which a host cannot do to itself.
+    """
+    if event.action == "impair":
+        raise UsageError(
+            f"event impair at {event.at}: only a lab's network can be impaired; give the scenario hosts of kind lab, "
+            "or leave the event out"
+        )
     return EventPlan(
         at_ns=parse_duration(event.at),
         action=event.action,
         receiver=event.receiver,
         group=parse_endpoint(event.group) if event.group else None,
         text=event.text,
+        lasts_ns=parse_duration(event.lasts) if event.lasts else None,
     )
 
 

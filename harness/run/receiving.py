@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
-from harness.model import CardClock, Datagrams, Endpoint, Membership, ReceiverInfo
+from harness.model import CardClock, Datagrams, Endpoint, Membership, PacketFlag, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
@@ -66,6 +66,7 @@ class Receiving:
       n_datagrams: datagrams read, valid or not.
       joined_ns: when the first join was done, on the run's time line.
       card: the clock of the network card that stamps, as last compared; None where none does.
+      heard_ns: when a membership's socket last brought something that was asked for, on the run's time line.
     """
 
     def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
@@ -81,6 +82,8 @@ class Receiving:
         self._counts_drops = True
         self._pumps: list[trio.CancelScope] = []
         self._nursery: trio.Nursery | None = None
+        self._is_stalled = False
+        self.heard_ns: dict[Membership, int] = {}
 
     def open(self) -> ReceiverInfo:
         """Open and join, so that an environment error shows before the run starts; return the manifest's entry."""
@@ -150,7 +153,7 @@ class Receiving:
             datagrams = socket.receive_nowait()
             if datagrams is None or not len(datagrams):
                 return
-            self._take(datagrams)
+            self._take(socket, datagrams)
 
     def _compare_cards(self) -> None:
         """Note how the clocks of network cards stand to realtime now; of several, the manifest has the first's."""
@@ -188,9 +191,7 @@ class Receiving:
         if self.joined_ns is None:
             self._refuse(f"cannot reopen: {NOT_YET}")
             return
-        for pump in self._pumps:
-            pump.cancel()
-        self._pumps = []
+        self._stop_pumps()
         self.recorder.event("reopen", "sockets closed and opened again", receiver=self.plan.name)
         memberships = list(self._homes) or self._shut
         self.close()
@@ -199,6 +200,46 @@ class Receiving:
         except HarnessError as exc:
             self._shut = memberships
             self._refuse(f"{exc}; nothing is received until a further reopening")
+
+    def deafen(self, lasts_ns: int | None) -> None:
+        """Have the present sockets hear nothing, for a time or to the end; a socket that is opened later hears."""
+        sockets = self.sockets
+        try:
+            if self._nursery is None or not sockets:
+                raise UsageError(f"cannot deafen: {NOT_YET}")
+            for socket in sockets:
+                socket.deafen()
+        except HarnessError as exc:
+            self._refuse(str(exc))
+            return
+        self.recorder.event("deafen", "the present sockets are deaf from here on", receiver=self.plan.name)
+        if lasts_ns is not None:
+            self._nursery.start_soon(self._undeafen, sockets, lasts_ns)
+
+    async def _undeafen(self, sockets: Sequence[ReceiverSocket], lasts_ns: int) -> None:
+        await trio.sleep(lasts_ns / NS_PER_S)
+        for socket in sockets:
+            if not socket.is_closed:
+                socket.undeafen()
+        self.recorder.event("deafen", "the sockets that were deaf hear again", receiver=self.plan.name)
+
+    def stall(self, lasts_ns: int | None) -> None:
+        """Read nothing, for a time or to the end, as a program that is busy elsewhere; the kernel's buffers fill."""
+        if self._nursery is None or self._is_stalled:
+            self._refuse("cannot stall: it is stalled already" if self._is_stalled else f"cannot stall: {NOT_YET}")
+            return
+        self._is_stalled = True
+        self._stop_pumps()
+        self.recorder.event("stall", "nothing is read from here on", receiver=self.plan.name)
+        if lasts_ns is not None:
+            self._nursery.start_soon(self._unstall, lasts_ns)
+
+    async def _unstall(self, lasts_ns: int) -> None:
+        await trio.sleep(lasts_ns / NS_PER_S)
+        self._is_stalled = False
+        self.recorder.event("stall", "reading goes on", receiver=self.plan.name)
+        for socket in self.sockets:
+            self._start_pump(socket)
 
     def _meant(self, group: Endpoint | None) -> list[Membership]:
         if group is None:
@@ -245,8 +286,13 @@ class Receiving:
         for membership in memberships:
             self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
 
+    def _stop_pumps(self) -> None:
+        for pump in self._pumps:
+            pump.cancel()
+        self._pumps = []
+
     def _start_pump(self, socket: ReceiverSocket) -> None:
-        if self._nursery is not None:
+        if self._nursery is not None and not self._is_stalled:
             self._pumps.append(trio.CancelScope())
             self._nursery.start_soon(self._pump, socket, self._pumps[-1])
 
@@ -271,12 +317,16 @@ class Receiving:
                 now_ns = time.monotonic_ns()
                 pause = pause_ns(len(datagrams), now_ns - last_ns, socket.buffer_granted)
                 last_ns = now_ns
-                self._take(datagrams)
+                self._take(socket, datagrams)
                 if pause:
                     await trio.sleep(pause / NS_PER_S)
 
-    def _take(self, datagrams: Datagrams) -> None:
+    def _take(self, socket: ReceiverSocket, datagrams: Datagrams) -> None:
         """Put the packets of one batch on the run's time line and on record."""
         self.n_datagrams += len(datagrams)
         datagrams.meta["rx_ns"] = self.recorder.clock.to_run_time(datagrams.meta["rx_ns"])
+        if not datagrams.meta["flags"][-1] & PacketFlag.MISDELIVERED:
+            heard_ns = int(datagrams.meta["rx_ns"][-1])
+            for membership in socket.memberships:
+                self.heard_ns[membership] = heard_ns
         self.recorder.packets(self.demultiplexer.receive(datagrams))

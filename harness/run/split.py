@@ -98,11 +98,11 @@ def _with_schema(share: Share, receiver: Receiver, place: int) -> Receiver:
 
 
 def _events(events: list[TimedEvent], host: str, receiver: Receiver) -> list[TimedEvent]:
-    """Return the events that mean a receiver, by its name on its host; notes are the controller's."""
+    """Return the events that mean a receiver, by its name on its host; notes and impairments are the controller's."""
     return [
         msgspec.structs.replace(event, receiver=receiver.name)
         for event in events
-        if event.action != "note" and is_meant(event.receiver, host, receiver)
+        if event.action not in ("note", "impair") and is_meant(event.receiver, host, receiver)
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from harness.net import interface_counters, udp_counters
@@ -31,6 +31,37 @@ class CounterWatch:
             if was is not None and counted is not None:  # an interface that went away has taken its counters along
                 rises |= _named(name, asdict(counted - was))
         return rises
+
+
+def overflows(rises: Mapping[str, int]) -> int | None:
+    """Return how many datagrams full buffers cost all sockets of this host; None where the system does not count them.
+
+    >>> overflows({"udp4.receive_buffer_errors": 3, "udp4.memory_errors": 0, "udp6.receive_buffer_errors": 1})
+    4
+    """
+    names = [f"udp{version}.{name}" for version in (4, 6) for name in ("receive_buffer_errors", "memory_errors")]
+    found = [rises[name] for name in names if name in rises]
+    return sum(found) if found else None
+
+
+def only_overflows(drops: Mapping[str, int], limit: int | None) -> tuple[dict[str, int], int]:
+    """Return sockets' drops as far as buffers can have caused them, and how many are left.
+
+    The kernel counts at a socket, beside what its full buffer cost, what a filter on it or a wrong checksum did.
+
+    Args:
+      drops: by receiver, as the kernel counts them.
+      limit: what buffers cost all sockets of the host; None: not known.
+
+    >>> only_overflows({"a": 61, "b": 3}, 3), only_overflows({"a": 61}, None)
+    (({'a': 3, 'b': 0}, 61), ({'a': 61}, 0))
+    """
+    if limit is None:
+        return dict(drops), 0
+    kept: dict[str, int] = {}
+    for name, n in drops.items():
+        kept[name] = min(n, limit - sum(kept.values()))
+    return kept, sum(drops.values()) - sum(kept.values())
 
 
 def _named(prefix: str, values: dict[str, int | None]) -> dict[str, int]:
