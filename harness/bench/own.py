@@ -68,6 +68,7 @@ def _receiving(asked: dict[str, Any]) -> Scenario:
         interface=asked["interface"],
         buffer=str(asked["buffer"]) if asked.get("buffer") else None,
         offload=asked.get("offload", False),
+        witnesses=[],
     )
     seconds = asked.get("patience_s", 10) + 5
     return Scenario(name="bench-receive", linger="400ms", timeout=f"{seconds}s", receiver=[receiver])

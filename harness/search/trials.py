@@ -88,6 +88,7 @@ class LocalTrials:
             interface=settings.interface if is_one_interface else settings.receive_interface,
             buffer=settings.buffer,
             offload=settings.offload,
+            witnesses=[],
         )
         return Scenario(name="search", linger="200ms", stream=[stream], receiver=[receiver])
 
