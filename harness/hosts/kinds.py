@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from pathlib import Path
 
 from harness.errors import UsageError
 from harness.hosts.host import Host
@@ -32,13 +33,18 @@ class LocalHost(Host):
 
 
 class NamespaceHost(Host):
-    """A child process in a network namespace of this machine, which `ip netns add` has made."""
+    """A child process in a network namespace of this machine, which `ip netns add` has made.
+
+    Attributes:
+      cgroup: the cgroup v2 directory that it is started in; None for this program's own.
+    """
 
     kind = "namespace"
 
     def __init__(self, name: str, python: str, program: str, namespace: str) -> None:
         super().__init__(name, python, program)
         self.namespace = namespace
+        self.cgroup: Path | None = None
 
     @property
     def where(self) -> str:
@@ -47,7 +53,11 @@ class NamespaceHost(Host):
 
     def command(self) -> list[str]:
         """Return the agent inside the namespace; `ip` becomes it, so there is no process in between."""
-        return ["ip", "netns", "exec", self.namespace, self.python, *AGENT]
+        command = ["ip", "netns", "exec", self.namespace, self.python, *AGENT]
+        if self.cgroup is None:
+            return command
+        enter = 'echo $$ > "$0"/cgroup.procs && exec "$@"'
+        return ["sh", "-c", enter, str(self.cgroup), *command]
 
     def explain(self, errors: list[str]) -> str:
         """Return why it did not start."""

@@ -51,9 +51,17 @@ class DistributedRun:
       sides: its hosts.
       outcome: how it ended.
       started_ns: when the timeline began, on the run's time line; None before.
+      alongside: done while the traffic runs, from the moment that its start is agreed; what it raises ends the run.
+
+    Args:
+      scenario: with its hosts as they are reached.
+      folder: where relative file names in it start from.
+      told: the scenario as the manifest tells it, when that is another.
     """
 
-    def __init__(self, scenario: Scenario, folder: Path) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, *, told: Scenario | None = None) -> None:
+        self.alongside: list[Callable[[], Awaitable[None]]] = []
+        self._told = told
         self.scenario = msgspec.structs.replace(scenario, expect=with_profile(scenario.expect, folder))
         self.clock = RunClock()
         token = secrets.token_hex(6)
@@ -102,7 +110,8 @@ class DistributedRun:
         kind: Literal["receive", "send", "run"] = "run"
         if not (self.scenario.stream and self.scenario.receiver):
             kind = "send" if self.scenario.stream else "receive"
-        resolved = {**msgspec.to_builtins(self.scenario), "parts": {side.name: side.part for side in self.sides}}
+        told = msgspec.structs.replace(self._told or self.scenario, expect=self.scenario.expect)
+        resolved = {**msgspec.to_builtins(told), "parts": {side.name: side.part for side in self.sides}}
         manifest = fresh_manifest(kind, self.clock, command=command, asked=asked, resolved=resolved)
         manifest = msgspec.structs.replace(manifest, hosts=[side.info() for side in self.sides])
         self._clocks = manifest.clocks
@@ -157,6 +166,8 @@ class DistributedRun:
                 if event.action == "note":
                     nursery.start_soon(self._note, writer, event)
             nursery.start_soon(self._watch_end)
+            for do in self.alongside:
+                nursery.start_soon(do)
             if on_progress is not None:
                 nursery.start_soon(self._report, on_progress)
             await self._ended.wait()
