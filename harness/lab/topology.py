@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from harness.errors import LabError
-from harness.lab.commands import run_json, run_now, run_tool
+from harness.lab.commands import run_json, run_tool
 from harness.lab.journal import Journal, destroy
 from harness.lab.layout import (
     BRIDGE,

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from harness.model.evidence_change import Change
+
 JOURNAL_VERSION = 1
 MEASURES_VERSION = 1
 CAMPAIGN_VERSION = 1
@@ -136,13 +138,6 @@ class RasterMark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     t_ns: int
 
 
-class EvidenceChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the system says now and did not say before; `key` names what, so that changes of boots can be counted."""
-
-    key: str
-    text: str
-
-
 class BootMeasures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`measures.json`: what was measured on one boot.
 
@@ -180,8 +175,8 @@ class BootMeasures(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     first_send_errno: str | None = None
     spans: list[RasterSpan] = []
     marks: list[RasterMark] = []
-    changes_previous: list[EvidenceChange] | None = None
-    changes_good: list[EvidenceChange] | None = None
+    changes_previous: list[Change] | None = None
+    changes_good: list[Change] | None = None
     notes: list[str] = []
 
     @property

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from harness.model.lab import Impairment, Link, MulticastRoute, Switch
-from harness.model.witness import WitnessKind
+from harness.model.witness import Attendance, WitnessKind
 
 
 class Dropout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +92,8 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A receiver: what it joins, where, and for how long; without a `host`, on this machine.
 
     `stamps` is who stamps arrivals: the kernel, the network card, or this program after reading. `witnesses` listen
-    beside it; None: those that the system allows.
+    beside it; None: those that the system allows. `one_socket` joins all groups on one socket per port, as many
+    programs do, and meets the kernel's limit of memberships as they do.
     """
 
     groups: list[str]
@@ -107,6 +108,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     offload: bool = False
     stamps: Literal["kernel", "hardware", "user"] = "kernel"
     witnesses: list[WitnessKind] | None = None
+    one_socket: bool = False
 
 
 class TimedEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,6 +170,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       record: "packets" one by one, or only "counters" and windows, for rates that no disk takes.
       seed: of everything random that has no seed of its own.
       switch, link: the lab that its hosts of kind "lab" stand in.
+      families: the IP versions that the lab's catalogue runs it with; it is written for the first.
     """
 
     name: str = "scenario"
@@ -180,6 +183,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: list[Host] = []
     switch: list[Switch] = []
     link: list[Link] = []
+    families: tuple[Literal[4, 6], ...] = (4,)
     stream: list[Stream] = []
     receiver: list[Receiver] = []
     event: list[TimedEvent] = []

@@ -94,9 +94,7 @@ def check_hosts(scenario: Scenario, where: str) -> None:
         _check_known(name, hosts, where)
         if name in routers:
             raise ScenarioError(f"{where}: {name} is a router, which forwards and runs nothing")
-    names: list[tuple[str, str]] = []
-    for receiver in scenario.receiver:
-        names.append((host_of(scenario, receiver.host).name, receiver.name))
+    names = [(host_of(scenario, receiver.host).name, receiver.name) for receiver in scenario.receiver]
     for host_name, name in names:
         on_it = [other for its, other in names if its == host_name]
         if on_it.count(name) > 1 or (scenario.host and name == "" and len(on_it) > 1):

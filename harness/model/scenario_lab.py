@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,10 +10,10 @@ import msgspec
 from harness.errors import ScenarioError, UsageError, nearest
 from harness.model.lab import Drop, Duplicate, Impairment, Link, Query, Switch
 from harness.model.scenario import Host, Scenario, TimedEvent
-from harness.units import NS_PER_S, parse_duration, parse_rate, parse_ratio, parse_size
+from harness.units import parse_duration, parse_rate, parse_ratio, parse_size
 
-REAL_QUERY_INTERVAL_NS = 125 * NS_PER_S
-"""RFC 3376 8.2."""
+REAL_TIMERS = 125 / 3
+"""How much longer the real timers are: 125 s for the query interval (RFC 3376 8.2), which scenarios write as 3 s."""
 
 _WITH_LASTS = ("stall", "deafen", "impair")
 _TIMES = ("at", "lasts", "after", "start", "duration", "timeout", "linger", "every")
@@ -120,15 +121,41 @@ def _parsed(table: str, key: str, value: Any, parse: Any) -> None:
         raise ScenarioError(f"{table}, {key}: {exc}") from exc
 
 
-def with_real_timers(scenario: Scenario) -> Scenario:
-    """Return a scenario with all its times stretched so that its first switch asks every 125 s (RFC 3376 8.2).
+def as_ipv6(scenario: Scenario) -> Scenario:
+    """Return a scenario of the lab with IPv6 in place of IPv4, as far as its addresses go.
 
-    Rates stay, so that streams become longer; so do the times of a wire's faults.
+    239.77.a.b becomes ff15::77:a:b, 232.77.a.b, which is source-specific, ff35::77:a:b, 10.n.m.h fd77:n:m::h, and the
+    sender of a query, which must be link-local there (RFC 2710 section 3), fe80::h.
     """
-    if not scenario.switch:
-        return scenario
-    factor = REAL_QUERY_INTERVAL_NS / parse_duration(scenario.switch[0].query_interval)
-    return stretched(scenario, factor)
+    document = msgspec.to_builtins(scenario)
+    for event in document["event"]:
+        if isinstance(impair := event.get("impair"), dict) and impair["kind"] == "query":
+            impair["source"] = "fe80::" + impair["source"].rpartition(".")[2]
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: walk(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        return _to_ipv6(value) if isinstance(value, str) else value
+
+    name = f"{scenario.name}-v6"
+    text = {key: document.pop(key) for key in ("description", "expect")}
+    return msgspec.convert({**walk(document), **text, "name": name, "families": [6]}, Scenario)
+
+
+_ADDRESS = re.compile(r"\b(\d+)\.(\d+)\.(\d+)\.(\d+)(/\d+)?(:\d+)?\b")
+
+
+def _to_ipv6(text: str) -> str:
+    def changed(match: re.Match[str]) -> str:
+        first, second, third, host, length, port = match.groups()
+        prefix = {"239": f"ff15::77:{third}:", "232": f"ff35::77:{third}:"}.get(first, f"fd77:{second}:{third}::")
+        if match[0] == "224.0.0.0/4":
+            return "ff00::/8"
+        return f"[{prefix}{host}]{port}" if port else prefix + host + ("/64" if length else "")
+
+    return _ADDRESS.sub(changed, text)
 
 
 def stretched(scenario: Scenario, factor: float) -> Scenario:
@@ -145,7 +172,8 @@ def stretched(scenario: Scenario, factor: float) -> Scenario:
             return {name: item if name == "wire" else walk(item, name) for name, item in value.items()}
         if isinstance(value, list):
             return [walk(item, key) for item in value]
-        if isinstance(value, str) and (key in _TIMES or key.endswith("_interval")):
+        is_time = key in _TIMES or key.endswith("_interval")
+        if isinstance(value, str) and is_time and ":" not in value:  # an impairment's `at` is a place
             return _text(parse_duration(value) * factor)
         return round(value * factor) if key == "count" and isinstance(value, int) else value
 

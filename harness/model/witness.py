@@ -44,6 +44,42 @@ class WitnessSeries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     missing: str | None = None
 
 
+class WitnessRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a host's witnesses heard, as stored in `witnesses.json`."""
+
+    version: int = EVIDENCE_VERSION
+    witnesses: list[WitnessSeries] = []
+
+
+class Twin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One end of a unicast twin in a part of a run over several hosts.
+
+    Attributes:
+      receiver: whose, as it is called on its own host; group: whose twin it is.
+      address: where it goes to, "10.0.0.2:27100".
+      stream: id of the stream to copy, at the sending end; None at the receiving one.
+      missing: why there is none, one line; None where there is.
+    """
+
+    receiver: str
+    group: str
+    address: str = ""
+    stream: int | None = None
+    missing: str | None = None
+
+
+class Attendance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a part of a run over several hosts cannot know of its witnesses, told by the controller.
+
+    Attributes:
+      is_tapped: whether senders have a tap, since receivers elsewhere want one.
+      twins: the ends that are on this host.
+    """
+
+    is_tapped: bool = False
+    twins: list[Twin] = []
+
+
 class HostEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One host: the system's own words before and after (`environment.json`), and its witnesses."""
 

@@ -1,0 +1,132 @@
+"""A scenario in a lab: built, run over its hosts, impaired on the way, counted, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from harness.errors import StorageError
+from harness.hosts.kinds import NamespaceHost
+from harness.lab.meters import Meters, groups_of, paths_of
+from harness.lab.timeline import Timeline
+from harness.lab.topology import LabTopology, open_lab
+from harness.model.lab_record import LabRecord
+from harness.model.scenario import Host, Scenario
+from harness.model.scenario_lab import REAL_TIMERS, stretched
+from harness.run.distributed import DistributedRun
+from harness.run.engine import Outcome
+from harness.store.layout import LAB, LAB_TRUTH
+
+
+def perform_in_lab(
+    scenario: Scenario,
+    *,
+    output: Path | None,
+    command: Sequence[str],
+    asked: dict[str, Any] | None = None,
+    folder: Path = Path(),
+    real_timers: bool = False,
+    on_progress: Callable[[DistributedRun], None] | None = None,
+    on_start: Callable[[DistributedRun], None] | None = None,
+) -> Outcome:
+    """Run a scenario in a lab of its own and return how it ended; arguments as for `perform_over_hosts`.
+
+    Beside the recording lie `lab.json`, what the lab counted, and `lab.jsonl`, what was done to it and when.
+
+    Args:
+      real_timers: whether all times are stretched until the switches' timers are those of RFC 3376.
+
+    Raises:
+      LabError: the lab cannot be built.
+      HarnessError: as for `perform_over_hosts`.
+    """
+    chosen = stretched(scenario, REAL_TIMERS) if real_timers else scenario
+
+    async def whole() -> Outcome:
+        return await in_lab(
+            chosen,
+            output=output,
+            command=command,
+            asked=asked,
+            folder=folder,
+            real_timers=real_timers,
+            on_progress=on_progress,
+            on_start=on_start,
+        )
+
+    return trio.run(whole)
+
+
+async def in_lab(
+    scenario: Scenario,
+    *,
+    output: Path | None,
+    command: Sequence[str],
+    asked: dict[str, Any] | None,
+    folder: Path,
+    real_timers: bool,
+    on_progress: Callable[[DistributedRun], None] | None,
+    on_start: Callable[[DistributedRun], None] | None,
+) -> Outcome:
+    """Run a scenario in a lab, within a Trio run; see `perform_in_lab`."""
+    truth: list[dict[str, Any]] = []
+    async with open_lab(scenario) as topology:
+        meters = Meters(topology.layout, groups_of(scenario))
+        await meters.install()
+        timeline = Timeline(topology, meters, scenario.event, seed=scenario.seed, log=truth.append)
+        await timeline.prepare()
+        run = DistributedRun(placed(scenario, topology), folder, told=scenario)
+        for side in run.sides:
+            if isinstance(side.host, NamespaceHost):
+                side.host.cgroup = topology.cgroup(side.name)
+
+        async def impair() -> None:
+            assert run.started_ns is not None
+            for side in run.sides:
+                if side.host.pid is not None:
+                    topology.note_agent(side.name, side.host.pid)
+            for wire in topology.wires.values():
+                await wire.start(run.started_ns)
+            await timeline.run(run.started_ns, run.clock.now_ns)
+
+        run.alongside.append(impair)
+        outcome = await run.execute(output, command, asked, on_progress, on_start)
+        await timeline.finish()
+        record = LabRecord(
+            recipe=topology.recipe(),
+            real_timers=real_timers,
+            meters=await meters.read(),
+            paths=paths_of(scenario, topology.layout),
+            faults=[*timeline.faults, *[fault for wire in topology.wires.values() for fault in wire.faults()]],
+        )
+    with contextlib.suppress(FileNotFoundError):  # a run that failed before its directory was made
+        _write(outcome.path, record, truth)
+    return outcome
+
+
+def placed(scenario: Scenario, topology: LabTopology) -> Scenario:
+    """Return a scenario whose lab hosts are the namespaces that were made for them, and whose lab is left out."""
+    hosts = [
+        Host(name=host.name, kind="namespace", namespace=topology.namespace(host.name), python=host.python)
+        if host.kind == "lab"
+        else host
+        for host in scenario.host
+        if host.kind != "router"
+    ]
+    return msgspec.structs.replace(scenario, host=hosts)
+
+
+def _write(path: Path, record: LabRecord, truth: list[dict[str, Any]]) -> None:
+    try:
+        (path / LAB).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+        (path / LAB_TRUTH).write_text("".join(json.dumps(line) + "\n" for line in truth), encoding="utf-8")
+    except OSError as exc:
+        if isinstance(exc, FileNotFoundError):
+            raise
+        raise StorageError(f"cannot write into {path}: {exc.strerror}") from exc
