@@ -19,6 +19,7 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -101,7 +102,7 @@ class Child:
             second = open_end(setup.ends[1], queue)
             stack.callback(second.close)
             header = Header(spec=setup.spec, ends=setup.ends, cap_pps=setup.cap_pps, limit_pps=setup.limit_pps)
-            truth = TruthWriter(os.fspath(setup.truth), header)
+            truth = TruthWriter(Path(setup.truth), header)
             self._pump = Pump((first, second), plan, setup.cap_pps, truth, setup.limit_pps)
             be_prompt()
             self._say(Reply(is_ready=True))
@@ -153,7 +154,7 @@ class Child:
 
 
 def be_prompt() -> None:
-    """Have the kernel wake this process on time, and Python not stop it to look for garbage: the pump makes no cycles."""
+    """Have the kernel wake this process on time, and Python not stop it to look for cycles: the pump makes none."""
     ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1_000, 0, 0, 0)
     gc.collect()
     gc.freeze()

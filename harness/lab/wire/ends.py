@@ -35,7 +35,6 @@ _BYTES_A_FRAME = 2_304
 """What the kernel charges a socket for a queued frame of up to 1500 bytes, generously."""
 
 READ_BYTES = 65_536
-_GONE = (errno.EAGAIN, errno.EINTR)
 
 
 class OpenEnd(ABC):
@@ -55,6 +54,7 @@ class OpenEnd(ABC):
         self.fd = -1
         self.n_completed = 0
         self._counters = os.open("/proc/thread-self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        self._rx_drops, self._tx_drops = 0, 0
         self._rx_drops, self._tx_drops = self._drops()
 
     @abstractmethod
@@ -62,7 +62,7 @@ class OpenEnd(ABC):
         """Return the next frame, or None when none waits.
 
         Raises:
-          OSError: the interface is gone or down.
+          OSError: the interface is gone.
         """
 
     @abstractmethod
@@ -89,7 +89,7 @@ class OpenEnd(ABC):
             if colon and name.strip() == self.end.interface:
                 fields = values.split()
                 return int(fields[3]), int(fields[11])
-        return getattr(self, "_rx_drops", 0), getattr(self, "_tx_drops", 0)
+        return self._rx_drops, self._tx_drops
 
 
 class TapEnd(OpenEnd):
@@ -194,6 +194,10 @@ class PacketEnd(OpenEnd):
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
             return None
+        except OSError as exc:
+            if exc.errno == errno.ENETDOWN:  # told once; frames come again when the link is up
+                return None
+            raise
         if data[0] & _VNET_NEEDS_CSUM:
             self.n_completed += 1
             start, offset = _VNET.unpack_from(data)[4:]

@@ -30,9 +30,8 @@ def inside(namespace: str | None) -> Iterator[None]:
     try:
         there = os.open(FOLDER / namespace, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as exc:
-        raise InterfaceError(
-            f"no network namespace {namespace!r}: {errno_text(exc.errno or 0)}; see: ip netns list"
-        ) from exc
+        reason = errno_text(exc.errno or 0)
+        raise InterfaceError(f"no network namespace {namespace!r}: {reason}; see: ip netns list") from exc
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         _enter(there, namespace)

@@ -9,6 +9,8 @@ import select
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from harness.lab.wire.cap import RateCap, burst_of
 from harness.lab.wire.ends import OpenEnd
 from harness.lab.wire.faults import Faults, Sent
@@ -160,8 +162,6 @@ class Pump:
 
 
 def _copy(counts: DirectionLedger) -> DirectionLedger:
-    import msgspec
-
     return msgspec.structs.replace(counts, n_dropped=dict(counts.n_dropped))
 
 

@@ -150,9 +150,9 @@ class Truth:
         """Return how many copies of each sequence number the wire made."""
         found = Counter[int]()
         for record in self.records:
-            if record.did == "duplicated" and record.seq is not None and record.copies:
-                if to in (None, record.to) and stream in (None, record.stream):
-                    found[record.seq] += record.copies
+            is_asked_for = to in (None, record.to) and stream in (None, record.stream)
+            if record.did == "duplicated" and record.seq is not None and record.copies and is_asked_for:
+                found[record.seq] += record.copies
         return found
 
 

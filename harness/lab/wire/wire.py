@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -73,6 +73,7 @@ class Wire:
             raise WireError(f"wire: it has two ends, not {len(ends)}")
         self.spec, self.ends, self.truth, self.limit = spec, (ends[0], ends[1]), truth, limit
         self._plan = plan_of(spec)
+        self._folder = Path.cwd()
         self.cap_pps = 0.0
         self.ledger: Ledger | None = None
         self._process: trio.Process | None = None
@@ -103,7 +104,7 @@ class Wire:
         setup = Setup(
             spec=self.spec,
             ends=self.ends,
-            truth=os.path.abspath(self.truth),
+            truth=str(self._folder / self.truth),
             cap_pps=self.cap_pps,
             limit_pps=self.limit.pps,
         )
@@ -188,10 +189,9 @@ class Wire:
         async with self._turn:
             reply: Reply | None = None
             with trio.move_on_after(timeout_s) as scope:
-                try:
+                # a pipe that is closed already is no news: the end of its stdout tells why
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await process.stdin.send_all(msgspec.json.encode(message) + b"\n")
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass  # the end of its stdout tells why
                 reply = await self._hear(process)
         if scope.cancelled_caught:
             raise WireError(f"wire: its process gave no answer within {timeout_s:g} s")
