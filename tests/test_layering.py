@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "evidence": {"model", "protocols"},
     "diagnosis": {"model"},
     "limits": {"model"},
+    "bundle": {"model", "capture", "conclusion", "exporting", "plots", "report", "store"},
     "compare": {"model", "protocols", "analyzer", "analysis", "capture", "store", "traffic", "plots", "report"},
     "net": {"model", "traffic", "protocols"},
     "hosts": {"model", "net", "evidence", "store", "protocols"},
