@@ -27,10 +27,16 @@ def asked(args: argparse.Namespace) -> dict[str, object]:
 
 
 def perform_and_conclude(
-    scenario: Scenario, args: argparse.Namespace, parameters: Parameters, folder: Path = Path()
+    scenario: Scenario,
+    args: argparse.Namespace,
+    parameters: Parameters,
+    folder: Path = Path(),
+    *,
+    real_timers: bool = False,
 ) -> int:
     """Run a scenario with the live line, write its results, print them, and return the exit code."""
     from harness.cli.progress import Progress
+    from harness.model.scenario_lab import is_lab
     from harness.run import DistributedRun, Run, is_distributed, perform, perform_over_hosts
 
     def announce(run: Run) -> None:
@@ -55,7 +61,20 @@ def perform_and_conclude(
 
     output = Path(args.output) if args.output else None
     with Progress() as progress:
-        if is_distributed(scenario):
+        if is_lab(scenario):
+            from harness.run.in_lab import perform_in_lab
+
+            outcome = perform_in_lab(
+                scenario,
+                output=output,
+                command=command_line(),
+                asked=asked(args),
+                folder=folder,
+                real_timers=real_timers,
+                on_progress=progress.update_hosts,
+                on_start=announce_hosts,
+            )
+        elif is_distributed(scenario):
             outcome = perform_over_hosts(
                 scenario,
                 output=output,
@@ -77,6 +96,8 @@ def perform_and_conclude(
                 parameters=parameters,
             )
     code = analyze_and_print(outcome.path, args, parameters)
+    if is_lab(scenario) and not check_ledger(outcome.path):
+        code = 1
     if outcome.error is not None:
         print(f"harness: {outcome.error}", file=sys.stderr)
         return 2
@@ -84,6 +105,16 @@ def perform_and_conclude(
         print("harness: nothing was received within the timeout", file=sys.stderr)
         return 1
     return code
+
+
+def check_ledger(path: Path) -> bool:
+    """Balance the ledger of a run in the lab, tell it, and return whether every packet is accounted for."""
+    from harness.matrix.accounts import account, ledger_lines
+
+    ledgers = account(path)
+    for line in ledger_lines(ledgers):
+        print(f"harness: {line}", file=sys.stderr)
+    return all(ledger.is_balanced for ledger in ledgers)
 
 
 def analyze_and_print(

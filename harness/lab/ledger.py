@@ -61,7 +61,7 @@ def _ledger(path: Path, record: LabRecord, summary: Summary, host: HostCounts) -
         faults = _on_cable(record.faults, out, into)
         missing = at(out) - at(into)
         for fault in faults:
-            dropped = fault.counted.get("dropped", 0) - fault.counted.get("duplicated", 0)
+            dropped = _counted(fault, "dropped") - _counted(fault, "duplicated")
             if dropped:
                 lines.append(LedgerLine(where=_cable(out, into), kind="counted", packets=dropped, by=fault.kind))
                 missing -= dropped
@@ -100,7 +100,7 @@ def _in_host(
     lines.append(LedgerLine(where=where, kind="received", packets=received, by="every copy"))
     missing = arrived - received
     counted = [
-        (f"{fault.kind} on its own side", fault.counted.get("dropped", 0))
+        (f"{fault.kind} on its own side", _counted(fault, "dropped"))
         for fault in record.faults
         if fault.side == "host" and fault.direction == "in" and _owner(fault.at) == machine
     ]
@@ -125,6 +125,14 @@ def _on_cable(faults: list[Fault], out: str, into: str) -> list[Fault]:
         for fault in faults
         if fault.at in ends and fault.side != "host" and fault.direction in ("", ends[fault.at])
     ]
+
+
+_MEANT = ("", " udp", " fragment")
+
+
+def _counted(fault: Fault, what: str) -> int:
+    """Return the datagrams that something was done to; membership messages are none."""
+    return sum(fault.counted.get(f"{what}{kind}", 0) for kind in _MEANT)
 
 
 def _owner(point: str) -> str:

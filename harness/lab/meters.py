@@ -61,9 +61,8 @@ class Meters:
             f"{_match(group)} counter name {_counter(end, direction, place)}"
             for place, group in enumerate(self._groups)
         )
-        name = f"{direction}-{end.interface}"
         return (
-            f'chain "{name}" {{\ntype filter hook {hook} device "{end.interface}" priority {priority}; policy accept;\n'
+            f'chain {direction}_{_plain(end.interface)} {{\ntype filter hook {hook} device "{end.interface}" priority {priority}; policy accept;\n'
             f"{rules}\n}}"
         )
 
@@ -79,14 +78,19 @@ class Meters:
             for end in ends:
                 for direction in ("in", "out"):
                     found[f"{end.place} {direction}"] = {
-                        str(group): counts.get(_counter(end, direction, place).strip('"'), 0)
+                        str(group): counts.get(_counter(end, direction, place), 0)
                         for place, group in enumerate(self._groups)
                     }
         return found
 
 
 def _counter(end: End, direction: str, place: int) -> str:
-    return f'"{end.interface}-{direction}-{place}"'
+    return f"{direction}_{_plain(end.interface)}_{place}"
+
+
+def _plain(interface: str) -> str:
+    """Return an interface's name as nft takes names: letters, digits and underscores."""
+    return "".join(letter if letter.isalnum() else "_" for letter in interface)
 
 
 def _match(group: Endpoint) -> str:

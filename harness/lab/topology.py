@@ -24,6 +24,8 @@ from harness.lab.layout import (
     querier_line,
     settings_of,
 )
+from harness.lab.wire import End as WireEnd
+from harness.lab.wire import Wire, parse_wire
 from harness.model.lab import Block, Switch
 from harness.model.scenario import Host, Scenario
 from harness.units import NS_PER_S, parse_duration
@@ -37,13 +39,18 @@ _POLL_S = 0.02
 class LabTopology:
     """The hosts, switches and cables of one lab; made by `open_lab`.
 
-    Attributes:
+    Args:
       layout: what stands where.
+      journal: of what is made.
+      folder: for the truth of its wires.
+
+    Attributes:
+      layout: as given.
       wires: the user-space wires, by the place of their cable's first end.
     """
 
-    def __init__(self, layout: Layout, journal: Journal) -> None:
-        self.layout, self._journal = layout, journal
+    def __init__(self, layout: Layout, journal: Journal, folder: Path) -> None:
+        self.layout, self._journal, self._folder = layout, journal, folder
         self.wires: dict[str, Wire] = {}
         self._cgroups: dict[str, Path] = {}
         self._agents: dict[str, list[int]] = {}
@@ -117,10 +124,7 @@ class LabTopology:
         await run_tool("ip", "-batch", "-", text="".join(f"{cable_line(cable)}\n" for cable in plain))
         for cable in layout.cables:
             if cable.link.wire is not None:
-                from harness.lab.wire import Wire
-
-                wire = Wire.between(cable.link.wire, cable.first, cable.second)
-                self.wires[cable.first.place] = await stack.enter_async_context(wire)
+                self.wires[cable.first.place] = await stack.enter_async_context(self._wire(cable))
         for number, switch in enumerate(layout.switches):
             await _batch(layout.namespaces[switch.name], bridge_lines(switch, number))
         await together(self._configure, [(end, cable) for cable in layout.cables for end in cable.ends])
@@ -136,6 +140,11 @@ class LabTopology:
                 self._routers[host.name] = await stack.enter_async_context(router)
                 for route in host.multicast_routes:
                     await router.add(route)
+
+    def _wire(self, cable: Cable) -> Wire:
+        ends = [WireEnd(end.namespace, end.interface) for end in cable.ends]
+        spec = parse_wire(cable.link.wire or {}, f"link of {cable.first.place}, wire")
+        return Wire(spec, ends, self._folder / f"wire-{len(self.wires) + 1}.jsonl")
 
     @property
     def _switches(self) -> dict[str, Switch]:
@@ -199,6 +208,30 @@ class LabTopology:
         # a bridge floods until the answers to its first query had their time: what is sent then says nothing
         await trio.sleep(max(answers, default=0) / NS_PER_S + 0.05)
 
+    def recipe(self) -> str:
+        """Return the commands that make this lab, as a person would type them; wires and routers are left out."""
+        layout = self.layout
+        lines = [f"ip netns add {name}" for name in layout.own_namespaces()]
+        lines += [f"ip {cable_line(cable)}" for cable in layout.cables if cable.link.wire is None]
+        for number, switch in enumerate(layout.switches):
+            lines += [f"ip -n {layout.namespaces[switch.name]} {line}" for line in bridge_lines(switch, number)]
+        lines += [
+            f"ip -n {end.namespace} {line}"
+            for cable in layout.cables
+            for end in cable.ends
+            for line in end_lines(end, cable.link)
+        ]
+        lines += [
+            f"ip -n {layout.namespaces[host.name]} route add {route}"
+            for host in layout.machines()
+            for route in host.routes
+        ]
+        lines += [
+            f"ip -n {layout.namespaces[host.name]} rule add {rule}" for host in layout.machines() for rule in host.rules
+        ]
+        lines += [f"ip -n {layout.namespaces[switch.name]} {querier_line(switch)}" for switch in layout.switches]
+        return "\n".join(lines) + "\n"
+
     def remove(self) -> None:
         """Remove everything by name."""
         for kind, name in reversed(self._made):
@@ -207,14 +240,21 @@ class LabTopology:
 
 
 @contextlib.asynccontextmanager
-async def open_lab(scenario: Scenario, *, journal_folder: Path | None = None) -> AsyncIterator[LabTopology]:
+async def open_lab(
+    scenario: Scenario, folder: Path, *, journal_folder: Path | None = None
+) -> AsyncIterator[LabTopology]:
     """Build a scenario's lab, wait until it is ready, and remove it afterwards.
+
+    Args:
+      scenario: parsed and checked.
+      folder: where its wires write their truth, "wire-1.jsonl".
+      journal_folder: where its names are kept; None for the user's state directory.
 
     Raises:
       LabError: it cannot be built; nothing of it stays.
     """
     token = f"mh{secrets.token_hex(4)}"
-    topology = LabTopology(make_layout(scenario, token), Journal(token, journal_folder))
+    topology = LabTopology(make_layout(scenario, token), Journal(token, journal_folder), folder)
     try:
         async with contextlib.AsyncExitStack() as stack:
             await topology.build(stack)

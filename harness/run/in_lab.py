@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from harness.hosts.kinds import NamespaceHost
 from harness.lab.meters import Meters, groups_of, paths_of
 from harness.lab.timeline import Timeline
 from harness.lab.topology import LabTopology, open_lab
-from harness.model.lab_record import LabRecord
+from harness.model.lab_record import Fault, LabRecord
 from harness.model.scenario import Host, Scenario
 from harness.model.scenario_lab import REAL_TIMERS, stretched
 from harness.run.distributed import DistributedRun
@@ -75,39 +76,58 @@ async def in_lab(
     on_start: Callable[[DistributedRun], None] | None,
 ) -> Outcome:
     """Run a scenario in a lab, within a Trio run; see `perform_in_lab`."""
-    truth: list[dict[str, Any]] = []
-    async with open_lab(scenario) as topology:
-        meters = Meters(topology.layout, groups_of(scenario))
-        await meters.install()
-        timeline = Timeline(topology, meters, scenario.event, seed=scenario.seed, log=truth.append)
-        await timeline.prepare()
-        run = DistributedRun(placed(scenario, topology), folder, told=scenario)
-        for side in run.sides:
-            if isinstance(side.host, NamespaceHost):
-                side.host.cgroup = topology.cgroup(side.name)
-
-        async def impair() -> None:
-            assert run.started_ns is not None
-            for side in run.sides:
-                if side.host.pid is not None:
-                    topology.note_agent(side.name, side.host.pid)
-            for wire in topology.wires.values():
-                await wire.start(run.started_ns)
-            await timeline.run(run.started_ns, run.clock.now_ns)
-
-        run.alongside.append(impair)
-        outcome = await run.execute(output, command, asked, on_progress, on_start)
-        await timeline.finish()
-        record = LabRecord(
-            recipe=topology.recipe(),
-            real_timers=real_timers,
-            meters=await meters.read(),
-            paths=paths_of(scenario, topology.layout),
-            faults=[*timeline.faults, *[fault for wire in topology.wires.values() for fault in wire.faults()]],
-        )
-    with contextlib.suppress(FileNotFoundError):  # a run that failed before its directory was made
-        _write(outcome.path, record, truth)
+    with tempfile.TemporaryDirectory(prefix="harness-lab-") as name:
+        truths = Path(name)
+        truth: list[dict[str, Any]] = []
+        async with open_lab(scenario, truths) as topology:
+            meters = Meters(topology.layout, groups_of(scenario))
+            await meters.install()
+            timeline = Timeline(topology, meters, scenario.event, seed=scenario.seed, log=truth.append)
+            await timeline.prepare()
+            run = DistributedRun(placed(scenario, topology), folder, told=scenario)
+            _enter_cgroups(run, topology)
+            run.alongside.append(lambda: _impair(run, topology, timeline))
+            outcome = await run.execute(output, command, asked, on_progress, on_start)
+            await timeline.finish()
+            record = LabRecord(
+                recipe=topology.recipe(),
+                real_timers=real_timers,
+                meters=await meters.read(),
+                paths=paths_of(scenario, topology.layout),
+                faults=[*timeline.faults, *await _wire_faults(topology)],
+            )
+        if outcome.path.is_dir():
+            await trio.to_thread.run_sync(_write, outcome.path, record, truth, truths)
     return outcome
+
+
+def _enter_cgroups(run: DistributedRun, topology: LabTopology) -> None:
+    for side in run.sides:
+        if isinstance(side.host, NamespaceHost):
+            side.host.cgroup = topology.cgroup(side.name)
+
+
+async def _impair(run: DistributedRun, topology: LabTopology, timeline: Timeline) -> None:
+    """Carry out the lab's part of the timeline, from the run's start on."""
+    assert run.started_ns is not None
+    for side in run.sides:
+        if side.host.pid is not None:
+            topology.note_agent(side.name, side.host.pid)
+    for wire in topology.wires.values():
+        await wire.start(run.started_ns)
+    await timeline.run(run.started_ns, run.clock.now_ns)
+
+
+async def _wire_faults(topology: LabTopology) -> list[Fault]:
+    """Stop the wires, and return what each did in either direction."""
+    found = []
+    for place, wire in topology.wires.items():
+        ledger = await wire.stop()
+        for direction, account in (("out", ledger.forward), ("in", ledger.backward)):
+            counted = {"dropped": account.n_lost, "duplicated": account.n_duplicated}
+            begun_ns = ledger.start_realtime_ns or 0
+            found.append(Fault(kind="wire", at=place, direction=direction, from_ns=begun_ns, counted=counted))
+    return found
 
 
 def placed(scenario: Scenario, topology: LabTopology) -> Scenario:
@@ -122,11 +142,12 @@ def placed(scenario: Scenario, topology: LabTopology) -> Scenario:
     return msgspec.structs.replace(scenario, host=hosts)
 
 
-def _write(path: Path, record: LabRecord, truth: list[dict[str, Any]]) -> None:
+def _write(path: Path, record: LabRecord, truth: list[dict[str, Any]], wires: Path) -> None:
+    """Write what the lab counted and did beside the recording."""
     try:
         (path / LAB).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
         (path / LAB_TRUTH).write_text("".join(json.dumps(line) + "\n" for line in truth), encoding="utf-8")
+        for file in wires.glob("wire-*.jsonl"):
+            shutil.copyfile(file, path / file.name)
     except OSError as exc:
-        if isinstance(exc, FileNotFoundError):
-            raise
         raise StorageError(f"cannot write into {path}: {exc.strerror}") from exc
