@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from netns import Namespace
+from netns import Namespace, run
 
+from harness.lab.router import Router
 from harness.model.lab import MulticastRoute
 from protocols.probe import FLAG_END, fill_probes
 
@@ -33,7 +34,7 @@ class SwitchLab:
         self.log: list[dict[str, object]] = []
         self.groups: dict[str, Path] = {}
         self.pids: dict[str, list[int]] = {}
-        self.routers: dict[str, object] = {}
+        self.routers: dict[str, Router] = {}
         self.recreated: list[str] = []
         switch = self.spaces["sw"]
         switch.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "1")
@@ -51,10 +52,8 @@ class SwitchLab:
             self.spaces[host].wait_until_up("eth0")
             switch.wait_until_up(f"p{host}")
         switch.ip("link", "set", "br0", "type", "bridge", "mcast_querier", str(int(querier)))
-        (name,) = {space.name for key, space in self.spaces.items() if key == "sw"}
-        run_bridge = ["bridge", "-n", name, "link", "set", "dev"]
         for host in ("tx", "rx"):
-            os.spawnvp(os.P_WAIT, "bridge", [*run_bridge, f"p{host}", "mcast_flood", "off"])
+            run("bridge", "-n", switch.name, "link", "set", "dev", f"p{host}", "mcast_flood", "off")
 
     def _plug_in(self, host: str, number: int) -> None:
         switch, space = self.spaces["sw"], self.spaces[host]
@@ -89,7 +88,7 @@ class SwitchLab:
     def agents(self, host: str) -> list[int]:
         return self.pids.get(host, [])
 
-    def router(self, host: str) -> object:
+    def router(self, host: str) -> Router:
         return self.routers[host]
 
     async def recreate(self, place: str) -> None:
@@ -111,14 +110,10 @@ class SwitchLab:
 
 
 def bridge_tool(namespace: str, *arguments: str) -> str:
-    from netns import run
-
     return run("bridge", "-j", "-n", namespace, *arguments) or "[]"
 
 
 def in_space(space: Namespace, *command: str) -> str:
-    from netns import run
-
     return run(*space.command(*command))
 
 
@@ -264,10 +259,10 @@ def conversation(lab: SwitchLab, group: str = GROUP4) -> Iterator[tuple[Speaker,
             stack.callback(tap.close)
         wait_until(lambda: lab.mdb(group), f"membership of {group} at the switch")
         # the switch trusts its table only when the answers to its first query had their time
-        wait_until(lambda: speaker.say(range(1)) or listener.heard(), f"the first probe to {group}")
+        wait_until(lambda: speaker.errno(0) == 0 and listener.heard(), f"the first probe to {group}")
         for tap in taps:
             tap.seen()
-        yield speaker, listener, *taps
+        yield speaker, listener, taps[0], taps[1]
 
 
 def only_route(incoming: str, outgoing: list[str], source: str, group: str) -> MulticastRoute:

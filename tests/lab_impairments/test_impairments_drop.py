@@ -4,10 +4,9 @@ import errno
 from collections.abc import Iterator
 
 import pytest
-from impairment_lab import GROUP4, GROUP6, OTHER4, PORT, SwitchLab, conversation, end_probe
+from impairment_lab import GROUP4, GROUP6, PORT, SwitchLab, conversation
 from netns import require_lab
 
-from harness.errors import UsageError
 from harness.lab.impairments import apply
 from harness.model.lab import Drop
 

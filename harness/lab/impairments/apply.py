@@ -7,19 +7,29 @@ from typing import Any
 
 from harness.lab.impairments import links, packets, routes, switches
 from harness.lab.impairments.applied import Applied
+from harness.lab.impairments.block import block
+from harness.lab.impairments.lifetime import limit_lifetime
 from harness.lab.impairments.moment import Deeds, Log
+from harness.lab.impairments.queries import send_queries
+from harness.lab.impairments.shape import shape
+from harness.lab.impairments.unroute import unroute
 from harness.lab.place import Lab
 from harness.model import lab as model
 
 _KINDS: dict[type, Callable[[Any, Lab, Deeds], Awaitable[Applied]]] = {
     model.Drop: packets.drop,
     model.Duplicate: packets.duplicate,
+    model.Lifetime: limit_lifetime,
+    model.Shape: shape,
     model.LinkDown: links.pull,
     model.Recreate: links.recreate,
     model.SwitchSetting: switches.set_switch,
     model.Flush: switches.flush,
+    model.Query: send_queries,
     model.RouteChange: routes.change_routes,
     model.AddressChange: routes.change_addresses,
+    model.Block: block,
+    model.Unroute: unroute,
 }
 
 
