@@ -1,21 +1,34 @@
-"""Where macOS keeps it: sysctl(8), netstat(1), sw_vers."""
+"""Where macOS keeps it: sysctl(8), netstat(1), ifconfig(8), ipconfig(8), log(1), and codesign(1) of the interpreter.
+
+Receiving multicast is gated per program there (Local Network privacy, Apple TN3179), so the program's own identity,
+code signature and UUID, is evidence, and so are the system's lines about it.
+"""
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
+import sys
 import time
 from typing import Any
 
 import psutil
 
+from harness.evidence.bsd import parse_ifconfig, parse_netstat_groups, parse_netstat_routes, parse_sysctl
 from harness.evidence.counters import parse_statistics
-from harness.evidence.probe import ProbeError, answer, command
+from harness.evidence.interfaces import portable_counters
+from harness.evidence.probe import Ask, ProbeError, Table, answer, call, command, tool
 from harness.units import NS_PER_S
 
 _SYSCTLS = ("kern.ipc.maxsockbuf", "net.inet.udp", "net.inet.igmp", "net.inet.ip.mcast", "net.inet6.mld")
-_PROTOCOLS = ("ip", "udp", "igmp", "ip6")
+_LOG_LIMIT_NS = 4 * NS_PER_S
+_LAST = "5m"
+"""How far back the system's log is searched."""
+_LOG_PREDICATES = {
+    "network-extension": 'process == "UserEventAgent" AND subsystem == "com.apple.networkextension"',
+    "nehelper": 'process == "nehelper" AND eventMessage CONTAINS[c] "local network"',
+    "kernel": 'process == "kernel" AND eventMessage CONTAINS "NECP"',
+}
 
 
 def system_name() -> str:
@@ -41,41 +54,88 @@ def clock_state() -> tuple[str, int | None]:
     return "unknown", None
 
 
-def routes() -> dict[str, Any]:
-    """Return the route tables as netstat prints them, line by line."""
-    return {"netstat -rn": answer(lambda: command("netstat", "-rn").splitlines())}
+def _interfaces(limit_ns: int) -> dict[str, Any]:
+    """Return the interfaces as ifconfig lists them; `ipconfig getpacket` answers only for a lease of DHCP."""
+    found = parse_ifconfig(command("ifconfig", "-a", limit_ns=limit_ns))
+    for name, entry in found.items():
+        v4 = [address for address in entry["addresses"] if address["family"] == "inet" and address["scope"] == "global"]
+        if v4:
+            origin = "dynamic" if _has_lease(name, limit_ns) else "static"
+            for address in v4:
+                address["origin"] = origin
+    return found
 
 
-def memberships() -> dict[str, Any]:
-    """Return the memberships as netstat prints them, line by line."""
-    return {"netstat -gn": answer(lambda: command("netstat", "-gn").splitlines())}
+def _has_lease(interface: str, limit_ns: int) -> bool:
+    try:
+        return "yiaddr" in command("ipconfig", "getpacket", interface, limit_ns=limit_ns)
+    except ProbeError:
+        return False
 
 
-def settings() -> dict[str, str]:
+def _settings() -> dict[str, str]:
     """Return the sysctls about sockets and multicast, by name; what this release does not know is left out."""
     found: dict[str, str] = {}
     for tree in _SYSCTLS:
         try:
-            lines = command("sysctl", tree).splitlines()
+            found |= parse_sysctl(command("sysctl", tree))
         except ProbeError:
             continue
-        for line in lines:
-            name, colon, value = line.partition(": ")
-            if colon:
-                found[name] = value
     return found
 
 
-def counters() -> dict[str, Any]:
-    """Return the counters of IP, UDP and IGMP; the host's only word on full socket buffers is among them."""
-    return {name: answer(functools.partial(_statistics, name)) for name in _PROTOCOLS}
-
-
 def launch_hints() -> dict[str, Any]:
-    """Return what tells of launchd, of the app that answers for this process, and of its terminal."""
+    """Return what tells of launchd, of the app that answers for this process, and of its terminal.
+
+    `manager` is launchd's session: "Aqua" for a user's, "Background", "System" for daemons.
+    """
     names = ("XPC_SERVICE_NAME", "__CFBundleIdentifier", "TERM_PROGRAM")
-    return {"environment": {name: os.environ[name] for name in names if name in os.environ}}
+    return {
+        "environment": {name: os.environ[name] for name in names if name in os.environ},
+        "manager": answer(lambda: command("launchctl", "managername").strip()),
+    }
 
 
-def _statistics(protocol: str) -> dict[str, int]:
-    return parse_statistics(command("netstat", "-s", "-p", protocol))
+def _log(predicate: str) -> Ask:
+    return tool(
+        "/usr/bin/log", "show", "--style", "compact", "--last", _LAST, "--predicate", predicate, limit_ns=_LOG_LIMIT_NS
+    )
+
+
+COUNTERS: dict[str, Ask] = {"interface_counters": call(portable_counters)}
+"""What may be asked often: no process is started for it."""
+
+TABLE: Table = {
+    "boot": {
+        "boot_id": call(boot_id),
+        "uptime_ns": call(uptime_ns),
+        "arguments": tool("sysctl", "-n", "kern.bootargs", parse=str.split),
+    },
+    "interfaces": _interfaces,
+    "routes": {"netstat": tool("netstat", "-rn", parse=parse_netstat_routes)},
+    "memberships": {
+        "groups": tool("netstat", "-gn", parse=parse_netstat_groups),
+        "forwarding": tool("netstat", "-gs"),
+    },
+    "services": {"order": tool("networksetup", "-listnetworkserviceorder")},
+    "firewall": {
+        "state": tool("/usr/libexec/ApplicationFirewall/socketfilterfw", "--getglobalstate"),
+        "block_all": tool("/usr/libexec/ApplicationFirewall/socketfilterfw", "--getblockall"),
+        "stealth": tool("/usr/libexec/ApplicationFirewall/socketfilterfw", "--getstealthmode"),
+        "pf": tool("pfctl", "-s", "rules"),
+    },
+    "settings": call(_settings),
+    "counters": {
+        name: tool("netstat", "-s", "-p", name, parse=parse_statistics) for name in ("ip", "udp", "igmp", "ip6")
+    },
+    **COUNTERS,
+    "identity": {
+        "system": tool("sw_vers"),
+        "signature": tool("codesign", "-dvvv", sys.executable, has_both=True),
+        "uuid": tool("dwarfdump", "--uuid", sys.executable),
+        "extensions": tool("systemextensionsctl", "list"),
+    },
+    "log": {name: _log(predicate) for name, predicate in _LOG_PREDICATES.items()},
+    "virtualisation": {"is_hypervisor_flag_set": tool("sysctl", "-n", "kern.hv_vmm_present", parse=str.strip)},
+}
+"""Section and name of each answer, and who gives it: a probe more is a row more."""

@@ -1,21 +1,43 @@
-"""Where Linux keeps it: /proc, sysctl files and iproute2."""
+"""Where Linux keeps it: /proc, sysctl files, iproute2 and nft.
+
+Everything is that of the network namespace of the asking thread. So files are read under /proc/thread-self/net:
+/proc/net is that of the process's first thread, and /sys/class/net that of whoever mounted /sys.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import socket
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.evidence.clock import linux_clock_state
-from harness.evidence.counters import parse_snmp, parse_snmp6
-from harness.evidence.memberships import parse_igmp, parse_igmp6
-from harness.evidence.probe import ProbeError, answer, command, text_of
+from harness.evidence.counters import parse_dev, parse_snmp, parse_snmp6, parse_softnet, snake
+from harness.evidence.drivers import drivers
+from harness.evidence.firewall import firewall
+from harness.evidence.interfaces import interfaces_of_iproute, portable_interfaces
+from harness.evidence.machine import boot_arguments, unit_of, virtualisation
+from harness.evidence.memberships import parse_igmp, parse_igmp6, parse_mcfilter
+from harness.evidence.probe import (
+    Ask,
+    ProbeError,
+    Table,
+    answer,
+    as_json,
+    call,
+    command,
+    file,
+    text_if_any,
+    text_of,
+    tool,
+)
+from harness.evidence.sockets import parse_udp, with_owners
 from harness.units import NS_PER_S
 
+_NET = "/proc/thread-self/net"
 _SYSCTLS = (
+    "net/bridge/bridge-nf-call-iptables",
     "net/core/rmem_max",
     "net/core/rmem_default",
     "net/core/wmem_max",
@@ -27,19 +49,25 @@ _SYSCTLS = (
     "net/ipv4/igmp_link_local_mcast_reports",
     "net/ipv4/udp_mem",
     "net/ipv4/udp_rmem_min",
+    "net/ipv4/udp_early_demux",
     "net/ipv4/ip_forward",
+    "net/ipv4/ipfrag_high_thresh",
+    "net/ipv4/ipfrag_time",
+    "net/ipv6/ip6frag_high_thresh",
     "net/ipv6/mld_qrv",
     "net/ipv6/mld_max_msf",
 )
 _PER_INTERFACE = (
-    ("net/ipv4/conf", ("rp_filter", "force_igmp_version", "mc_forwarding", "accept_local")),
-    ("net/ipv6/conf", ("force_mld_version", "disable_ipv6", "mc_forwarding")),
+    ("net/ipv4/conf", ("rp_filter", "force_igmp_version", "mc_forwarding", "accept_local", "arp_ignore")),
+    ("net/ipv6/conf", ("force_mld_version", "disable_ipv6", "mc_forwarding", "accept_ra")),
 )
 _PROC_SYS = Path("/proc/sys")
 _DOTTED = str.maketrans("/.", "./")
 """sysctl(8)'s way to write a path with dots; the dot in an interface's name becomes the slash."""
 _CONTAINER = "container"
 """The variable in which container managers name themselves, in lower case."""
+_GAUGES = ("Forwarding", "DefaultTTL")
+"""Settings that the kernel lists among its counters."""
 _CONFINEMENT = ("CapEff", "NoNewPrivs", "Seccomp")
 
 
@@ -53,10 +81,7 @@ def system_name() -> str:
 
 def boot_id() -> str:
     """Return the identity of this boot; "" when the kernel does not tell."""
-    try:
-        return text_of("/proc/sys/kernel/random/boot_id")
-    except ProbeError:
-        return ""
+    return text_if_any("/proc/sys/kernel/random/boot_id")
 
 
 def uptime_ns() -> int:
@@ -72,71 +97,112 @@ def clock_state() -> tuple[str, int | None]:
     return linux_clock_state()
 
 
-def routes() -> dict[str, Any]:
-    """Return all route tables and the rules between them, IPv4 and IPv6, as iproute2 describes them."""
-    return {
-        "inet": answer(lambda: _ip("-4", "route", "show", "table", "all")),
-        "inet6": answer(lambda: _ip("-6", "route", "show", "table", "all")),
-        "rules": answer(lambda: _ip("-4", "rule", "show")),
-        "rules6": answer(lambda: _ip("-6", "rule", "show")),
-    }
+def _interfaces() -> dict[str, Any]:
+    """Return the interfaces with their drivers; by psutil, and so with less, where iproute2 is missing."""
+    try:
+        found = interfaces_of_iproute(as_json(command("ip", "-s", "-s", "-d", "-j", "address", "show")))
+    except ProbeError:
+        found = portable_interfaces()
+    for name, told in drivers().items():
+        if name in found:
+            found[name] |= told
+    return found
 
 
-def memberships() -> dict[str, Any]:
-    """Return the multicast memberships of all interfaces."""
-    return {
-        "inet": answer(lambda: parse_igmp(text_of("/proc/net/igmp"))),
-        "inet6": answer(lambda: parse_igmp6(text_of("/proc/net/igmp6"))),
-    }
+def _filters(name: str) -> Any:
+    return parse_mcfilter(text_of(f"{_NET}/{name}"), dict(socket.if_nameindex()))
 
 
-def settings() -> dict[str, str]:
+def _settings() -> dict[str, str]:
     """Return the sysctls that decide over multicast reception, by their dotted names; missing ones are left out."""
     names = list(_SYSCTLS)
     for directory, keys in _PER_INTERFACE:
         found = sorted((_PROC_SYS / directory).glob("*"))
         names += [f"{directory}/{entry.name}/{key}" for entry in found for key in keys]
-    values = {name: _text_if_any(f"{_PROC_SYS}/{name}") for name in names}
+    values = {name: text_if_any(f"{_PROC_SYS}/{name}") for name in names}
     return {name.translate(_DOTTED): " ".join(text.split()) for name, text in values.items() if text}
 
 
-def counters() -> dict[str, dict[str, int]]:
-    """Return the counters of IP and UDP, and of what the reverse-path filter dropped."""
-    extended = parse_snmp(_text_if_any("/proc/net/netstat"), ("IpExt", "TcpExt"))
+def _counters() -> dict[str, dict[str, int]]:
+    """Return the counters of IP, ICMP, UDP and of the kernel's backlog.
+
+    IPReversePathFilter stands among those of `ip_ext`, where it belongs; the kernel prints it with TCP's.
+    """
+    extended = parse_snmp(text_if_any(f"{_NET}/netstat"), ("IpExt", "TcpExt"))
     tcp = extended.pop("TcpExt", {})
-    return {
-        **parse_snmp(_text_if_any("/proc/net/snmp"), ("Ip", "Udp")),
-        **parse_snmp6(_text_if_any("/proc/net/snmp6"), ("Ip6", "Udp6")),
+    found = {
+        **parse_snmp(text_if_any(f"{_NET}/snmp"), ("Ip", "Icmp", "Udp")),
+        **parse_snmp6(text_if_any(f"{_NET}/snmp6"), ("Ip6", "Icmp6", "Udp6")),
         **extended,
-        "TcpExt": {name: value for name, value in tcp.items() if name == "IPReversePathFilter"},
     }
+    if "IPReversePathFilter" in tcp:
+        found.setdefault("IpExt", {})["IPReversePathFilter"] = tcp["IPReversePathFilter"]
+    named = {
+        snake(protocol): {name: value for name, value in values.items() if name not in _GAUGES}
+        for protocol, values in found.items()
+    }
+    return named | {"softnet": parse_softnet(text_if_any(f"{_NET}/softnet_stat"))}
+
+
+def _interface_counters() -> dict[str, dict[str, int]]:
+    return parse_dev(text_of(f"{_NET}/dev"), {name: index for index, name in socket.if_nameindex()})
+
+
+def _sockets() -> dict[str, list[dict[str, Any]]]:
+    return {name: parse_udp(text_if_any(f"{_NET}/{name}")) for name in ("udp", "udp6")}
+
+
+def _boot_arguments() -> list[str]:
+    return boot_arguments(text_of("/proc/cmdline"))
 
 
 def launch_hints() -> dict[str, Any]:
     """Return what tells of containers, service managers and confinement."""
-    status = dict(line.split(":", 1) for line in _text_if_any("/proc/self/status").splitlines() if ":" in line)
+    status = dict(line.split(":", 1) for line in text_if_any("/proc/self/status").splitlines() if ":" in line)
+    cgroups = text_if_any("/proc/self/cgroup")
     return {
         "container_files": [path for path in ("/.dockerenv", "/run/.containerenv") if Path(path).exists()],
         "container": os.environ.get(_CONTAINER, ""),
         "is_systemd_service": "INVOCATION_ID" in os.environ,
-        "cgroup": _text_if_any("/proc/self/cgroup").splitlines(),
-        "network_namespace": answer(lambda: str(Path("/proc/self/ns/net").readlink())),
+        "unit": unit_of(cgroups),
+        "init": text_if_any("/proc/1/comm"),
+        "cgroup": cgroups.splitlines(),
+        "network_namespace": answer(lambda: str(Path("/proc/thread-self/ns/net").readlink())),
         "confinement": {name: status[name].strip() for name in _CONFINEMENT if name in status},
     }
 
 
-def _ip(*arguments: str) -> Any:
-    """Return what iproute2 prints as JSON."""
-    text = command("ip", "-j", *arguments)
-    try:
-        return msgspec.json.decode(text or "[]")
-    except msgspec.DecodeError as exc:
-        raise ProbeError(f"ip {' '.join(arguments)} prints no JSON; iproute2 is too old") from exc
+COUNTERS: dict[str, Ask] = {
+    "counters": call(_counters),
+    "interface_counters": call(_interface_counters),
+    "sockets": call(_sockets),
+}
+"""What may be asked often: no process is started for it."""
 
-
-def _text_if_any(path: str) -> str:
-    """Return a file's text, "" where the kernel has none: IPv6 may be off, a sysctl newer than the kernel."""
-    try:
-        return text_of(path)
-    except ProbeError:
-        return ""
+TABLE: Table = {
+    "boot": {"boot_id": call(boot_id), "uptime_ns": call(uptime_ns), "arguments": call(_boot_arguments)},
+    "interfaces": call(_interfaces),
+    "routes": {
+        "inet": tool("ip", "-j", "-4", "route", "show", "table", "all", parse=as_json),
+        "inet6": tool("ip", "-j", "-6", "route", "show", "table", "all", parse=as_json),
+        "rules": tool("ip", "-j", "-4", "rule", "show", parse=as_json),
+        "rules6": tool("ip", "-j", "-6", "rule", "show", parse=as_json),
+    },
+    "memberships": {
+        "inet": file(f"{_NET}/igmp", parse_igmp),
+        "inet6": file(f"{_NET}/igmp6", parse_igmp6),
+        "filters": call(lambda: _filters("mcfilter")),
+        "filters6": call(lambda: _filters("mcfilter6")),
+    },
+    "bridges": {
+        "links": tool("ip", "-d", "-j", "link", "show", "type", "bridge", parse=as_json),
+        "mdb": tool("bridge", "-d", "-s", "-j", "mdb", "show", parse=as_json),
+    },
+    "qdiscs": tool("tc", "-s", "-j", "qdisc", "show", parse=as_json),
+    "firewall": call(firewall),
+    "settings": call(_settings),
+    **COUNTERS,
+    "sockets": call(lambda: with_owners(_sockets())),
+    "virtualisation": call(virtualisation),
+}
+"""Section and name of each answer, and who gives it: a probe more is a row more."""

@@ -7,6 +7,16 @@ import re
 _STATISTIC = re.compile(r"\s*(\d+)\s+(\S.*)", re.ASCII)
 _ASSIGNMENT = re.compile(r"\s*(\S[^=]*?)\s*=\s*(\d+)\s*", re.ASCII)
 
+_DEV = tuple(
+    f"{way}_{name}"
+    for way, names in (
+        ("rx", ("bytes", "packets", "errors", "dropped", "fifo", "frame", "compressed", "multicast")),
+        ("tx", ("bytes", "packets", "errors", "dropped", "fifo", "collisions", "carrier", "compressed")),
+    )
+    for name in names
+)
+"""The columns of /proc/net/dev."""
+
 
 def parse_snmp(text: str, wanted: tuple[str, ...]) -> dict[str, dict[str, int]]:
     r"""Return counters of /proc/net/snmp or /proc/net/netstat: pairs of lines, names and values, per protocol.
@@ -40,6 +50,47 @@ def parse_snmp6(text: str, wanted: tuple[str, ...]) -> dict[str, dict[str, int]]
             if len(words) == 2 and words[0].startswith(protocol) and words[1].isdecimal():
                 found.setdefault(protocol, {})[words[0].removeprefix(protocol)] = int(words[1])
     return found
+
+
+def snake(protocol: str) -> str:
+    """Return the kernel's name of a protocol as this project spells it.
+
+    >>> snake("Udp"), snake("IpExt"), snake("Icmp6")
+    ('udp', 'ip_ext', 'icmp6')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", protocol).lower()
+
+
+def parse_dev(text: str, indexes: dict[str, int]) -> dict[str, dict[str, int]]:
+    r"""Return the counters of /proc/net/dev by interface, with its `index`, which tells whether it is still the same.
+
+    >>> parse_dev("Inter-|\n face |\n  eth0: 9 2 0 1 0 0 0 2 5 1 0 0 0 0 0 0", {"eth0": 4})["eth0"]["rx_dropped"]
+    1
+    """
+    found = {}
+    for line in text.splitlines()[2:]:
+        name, _, rest = line.partition(":")
+        values = rest.split()
+        if len(values) == len(_DEV) and all(value.isdecimal() for value in values):
+            index = {"index": indexes[name.strip()]} if name.strip() in indexes else {}
+            found[name.strip()] = index | dict(zip(_DEV, map(int, values), strict=True))
+    return found
+
+
+def parse_softnet(text: str) -> dict[str, int]:
+    r"""Return what the processors gave up on before any protocol saw it, from /proc/net/softnet_stat, summed.
+
+    `dropped`: the backlog was full (net.core.netdev_max_backlog); `time_squeeze`: a round of the soft interrupt ended
+    with packets left. They are the whole machine's, also in a network namespace.
+
+    >>> parse_softnet("0000000a 00000001 00000002 00000000\n00000005 00000010 00000000 00000000")
+    {'dropped': 17, 'time_squeeze': 2}
+    """
+    rows = [line.split() for line in text.splitlines() if len(line.split()) >= 3]
+    return {
+        "dropped": sum(int(row[1], 16) for row in rows),
+        "time_squeeze": sum(int(row[2], 16) for row in rows),
+    }
 
 
 def parse_statistics(text: str) -> dict[str, int]:

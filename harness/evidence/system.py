@@ -11,24 +11,12 @@ elif sys.platform == "win32":
 else:
     from harness.evidence import _linux as _platform
 
-system_name = _platform.system_name
+COUNTERS = _platform.COUNTERS
+TABLE = _platform.TABLE
 boot_id = _platform.boot_id
-uptime_ns = _platform.uptime_ns
 clock_state = _platform.clock_state
-routes = _platform.routes
-memberships = _platform.memberships
-settings = _platform.settings
-counters = _platform.counters
 launch_hints = _platform.launch_hints
+system_name = _platform.system_name
+uptime_ns = _platform.uptime_ns
 
-__all__ = [
-    "boot_id",
-    "clock_state",
-    "counters",
-    "launch_hints",
-    "memberships",
-    "routes",
-    "settings",
-    "system_name",
-    "uptime_ns",
-]
+__all__ = ["COUNTERS", "TABLE", "boot_id", "clock_state", "launch_hints", "system_name", "uptime_ns"]

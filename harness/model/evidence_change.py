@@ -30,8 +30,8 @@ ChangeKind = Literal[
 ]
 """What a difference is about; "evidence" is a part of the snapshot itself that could be read only on one side."""
 
-ObservedKind = Literal["link", "address", "route", "rule", "mdb", "membership", "overrun"]
-"""What an observed change is about; "overrun" says that changes came faster than they could be read."""
+ObservedKind = Literal["link", "address", "route", "rule", "mdb", "membership", "overrun", "unwatched"]
+"""What an observed change is about; "overrun" says that changes came faster than they could be read, "unwatched" that and why none are seen."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
