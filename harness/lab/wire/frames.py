@@ -58,6 +58,8 @@ def parse(frame: bytes) -> Parsed:
         ether_type = frame[12] << 8 | frame[13]
         if ether_type == _TAG:
             start, ether_type = 18, frame[16] << 8 | frame[17]
+        if len(frame) < start + (20 if ether_type == _IPV4 else 40):
+            return _OTHER
         if ether_type == _IPV4:
             return _parse_v4(frame, start)
         return _parse_v6(frame, start) if ether_type == _IPV6 else _OTHER

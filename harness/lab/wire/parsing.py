@@ -86,7 +86,7 @@ def _convert(table: Any, noun: type[T], where: str) -> T:
     if unknown:
         inner = Gilbert if unknown.group(2) == "gilbert" else SequenceField if unknown.group(2) == "sequence" else noun
         place = f"{unknown.group(2)}, " if unknown.group(2) else ""
-        known = [*inner.__struct_encode_fields__, *(["kind"] if inner is not WireSpec else [])]
+        known = [*inner.__struct_encode_fields__, *(["kind"] if inner in _KINDS.values() else [])]
         raise ScenarioError(f"{where}: {place}unknown key {unknown.group(1)!r}{nearest(unknown.group(1), known)}")
     hint = (
         '; quantities are strings with a unit, such as "20ms"' if "`str" in message and "got `int`" in message else ""

@@ -68,6 +68,10 @@ class TruthWriter:
         self._append(header)
         self.flush()
 
+    def fileno(self) -> int:
+        """Return the file's descriptor."""
+        return self._file.fileno()
+
     def records(self, records: Iterable[FrameRecord], offset_ns: int) -> None:
         """Append records; `offset_ns`, realtime minus monotonic, gives them their realtime."""
         for record in records:
@@ -83,12 +87,12 @@ class TruthWriter:
     def close(self, ledger: Ledger) -> None:
         """Append the ledger and wait until everything is on the medium."""
         self._append(_Line(ledger=ledger))
-        self.flush()
-        try:
-            os.fsync(self._file.fileno())
-            self._file.close()
-        except OSError as exc:
-            raise self._error(exc) from exc
+        with self._file:
+            self.flush()
+            try:
+                os.fsync(self.fileno())
+            except OSError as exc:
+                raise self._error(exc) from exc
 
     def flush(self) -> None:
         """Hand what was appended to the kernel."""
