@@ -25,10 +25,10 @@ source    = $(if $(SOURCE),--source $(SOURCE))
 output    = $(if $(OUTPUT),--output $(OUTPUT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run send receive analyze report bench test lint type check clean
+.PHONY: help setup run send receive analyze report lab lab-matrix bench test lint type check clean
 
 help: ## list the targets and their variables
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Variables: INTERFACE GROUP SOURCE RATE SIZE DURATION SCENARIO RUN OUTPUT OPTIONS (more options, as harness takes them)"
 	@echo "Example:   make receive GROUP=239.1.2.3:5000 INTERFACE=eth1 DURATION=60s"
@@ -56,6 +56,12 @@ analyze: $(READY) ## analyze a recording again: RUN=results/NAME
 
 report: $(READY) ## write plots and report of a recording again: RUN=results/NAME
 	$(HARNESS) report $(if $(RUN),$(RUN),$(error RUN is not set; write make report RUN=results/NAME)) $(OPTIONS)
+
+lab: $(READY) ## provoke each cause of a drop-out in namespaces and print which was named (SCENARIO=mute-querier for one)
+	$(HARNESS) lab run $(if $(filter-out demo,$(SCENARIO)),$(SCENARIO)) $(output) $(OPTIONS)
+
+lab-matrix: $(READY) ## the same with five seeds each, as a confusion matrix
+	$(HARNESS) lab run --seeds 5 $(output) $(OPTIONS)
 
 bench: $(READY) ## measure beside iperf, mgen, sockperf, nuttcp and a bare loop (as root; OPTIONS=--quick for a short one)
 	$(HARNESS) bench $(OPTIONS)

@@ -171,8 +171,11 @@ def _write(output: Path, matrix: Matrix) -> None:
     import msgspec
 
     from harness.matrix.table import format_matrix
+    from harness.plots.matrix import matrix_figure
+    from harness.plots.style import encode
 
     try:
+        (output / "matrix.png").write_bytes(encode(matrix_figure(matrix), "png"))
         (output / "matrix.json").write_bytes(msgspec.json.format(msgspec.json.encode(matrix)))
         (output / "matrix.txt").write_text(format_matrix(matrix) + "\n", encoding="utf-8")
     except OSError as exc:

@@ -45,26 +45,25 @@ class Meters:
             await self._add(end.namespace, [end])
 
     async def _add(self, namespace: str, ends: list[End]) -> None:
-        chains = "\n".join(self._chain(end, direction) for end in ends for direction in ("in", "out"))
-        counters = "\n".join(
-            f"counter {_counter(end, direction, place)} {{ }}"
-            for end in ends
-            for direction in ("in", "out")
-            for place in range(len(self._groups))
-        )
-        text = f"table netdev {TABLE} {{\n{counters}\n{chains}\n}}\n"
-        await run_tool("ip", "netns", "exec", namespace, "nft", "-f", "-", text=text)
+        lines = [f"add table netdev {TABLE}"]
+        for end in ends:
+            for direction in ("in", "out"):
+                lines += self._chain(end, direction)
+        await run_tool("ip", "netns", "exec", namespace, "nft", "-f", "-", text="\n".join([*lines, ""]))
 
-    def _chain(self, end: End, direction: str) -> str:
+    def _chain(self, end: End, direction: str) -> list[str]:
+        """Return the lines of one meter; a chain that outlived its interface, as newer kernels keep it, starts anew."""
         hook, priority = ("ingress", _LATE) if direction == "in" else ("egress", _EARLY)
-        rules = "\n".join(
-            f"{_match(group)} counter name {_counter(end, direction, place)}"
-            for place, group in enumerate(self._groups)
-        )
-        return (
-            f'chain {direction}_{_plain(end.interface)} {{\ntype filter hook {hook} device "{end.interface}" priority {priority}; policy accept;\n'
-            f"{rules}\n}}"
-        )
+        chain = f"netdev {TABLE} {direction}_{_plain(end.interface)}"
+        head = f'type filter hook {hook} device "{end.interface}" priority {priority}; policy accept;'
+        lines = [f"add chain {chain} {{ {head} }}", f"flush chain {chain}"]
+        for place, group in enumerate(self._groups):
+            counter = _counter(end, direction, place)
+            lines += [
+                f"add counter netdev {TABLE} {counter}",
+                f"add rule {chain} {_match(group)} counter name {counter}",
+            ]
+        return lines
 
     async def read(self) -> dict[str, dict[str, int]]:
         """Return the counts by point, "rx:eth0 in", and group."""

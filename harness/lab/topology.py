@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from harness.errors import LabError
+from harness.lab.cgroups import make as make_cgroup
 from harness.lab.commands import run_json, run_tool
 from harness.lab.journal import Journal, destroy
 from harness.lab.layout import (
@@ -24,6 +25,7 @@ from harness.lab.layout import (
     querier_line,
     settings_of,
 )
+from harness.lab.router import Router
 from harness.lab.wire import End as WireEnd
 from harness.lab.wire import Wire, parse_wire
 from harness.model.lab import Block, Switch
@@ -134,8 +136,6 @@ class LabTopology:
             await _batch(layout.namespaces[switch.name], [querier_line(switch)])
         for host in layout.hosts:
             if host.kind == "router":
-                from harness.lab.router import Router
-
                 router = Router(layout.namespaces[host.name])
                 self._routers[host.name] = await stack.enter_async_context(router)
                 for route in host.multicast_routes:
@@ -157,8 +157,6 @@ class LabTopology:
           LabError: the system has none to give.
         """
         name = f"{self.layout.token}-{host}"
-        from harness.lab.cgroups import make as make_cgroup
-
         path = make_cgroup(name)
         if path is None:
             raise LabError("this scenario blocks a program by its cgroup, and cgroup v2 is not writable here; try root")
