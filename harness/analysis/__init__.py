@@ -7,11 +7,20 @@ what the user knows of foreign streams. The arithmetic itself is in `analyzer`, 
 from pathlib import Path
 
 from harness.analysis.capture import analyze_capture, analyze_table
+from harness.analysis.evidence import load_evidence
 from harness.analysis.options import StreamOptions
 from harness.analysis.recording import OnProgress, analyze_recording
 from harness.model import Parameters, Summary
 
-__all__ = ["OnProgress", "StreamOptions", "analyze_capture", "analyze_file", "analyze_recording", "analyze_table"]
+__all__ = [
+    "OnProgress",
+    "StreamOptions",
+    "analyze_capture",
+    "analyze_file",
+    "analyze_recording",
+    "analyze_table",
+    "load_evidence",
+]
 
 TABLES = (".csv", ".parquet")
 

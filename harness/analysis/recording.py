@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.analysis.delay_bound import delay_bound
 from harness.analysis.expected import silent_streams
+from harness.analysis.membership import run_membership
 from harness.analysis.truth import compare_with_truth
 from harness.analyzer import Fold, SenderFold, SentLog, doubt
 from harness.errors import RecordError
@@ -124,6 +125,7 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
         },
     )
     unreadable = reader.n_unreadable
+    membership, membership_notes = run_membership(reader, _observed(reader))
     found = [
         _with_delay_note(doubt(stream, unreadable), manifest, sender_reader.manifest if sender_run else None)
         for stream in found
@@ -139,7 +141,12 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
         misdelivered=sum(counters.misdelivered.values()),
         socket_drops=sum(counters.socket_drops.values()) if counters.socket_drops else None,
         monotonic_offset_ns=manifest.clocks.realtime_ns - manifest.clocks.monotonic_ns,
-        notes=[*_notes(reader, sender_reader), *compare_with_truth(sender_reader.path, found)],
+        notes=[
+            *_notes(reader, sender_reader),
+            *membership_notes,
+            *compare_with_truth(sender_reader.path, found),
+        ],
+        membership=membership,
     )
 
 
@@ -238,11 +245,9 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             f"sockets of other programs on this host overflowed meanwhile: {overflows - own_drops:,} datagrams"
         )
     for name, rise in manifest.system_counters.items():
-        if name.startswith("udp"):  # their errors contain the overflows, which stand above
-            overflow = manifest.system_counters.get(name.replace(".errors_in", ".receive_buffer_errors"), 0)
-            if name.endswith(".errors_in") and rise > overflow:
-                text = f"{rise - overflow:,} datagrams to this host were damaged (counter {name} without overflows)"
-                notes.append(text)
+        if name.startswith("udp"):  # their errors contain overflows and what filters on sockets dropped
+            if name.endswith(".checksum_errors") and rise:
+                notes.append(f"{rise:,} datagrams to this host were damaged (counter {name})")
         elif rise > 0 and name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
             notes.append(f"interface counter {name} rose by {rise:,} during the run")
     steps = [event for event in reader.events if event.kind == "clock_step"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import struct
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -24,18 +25,23 @@ _COMMENT, _NAME, _DESCRIPTION, _RESOLUTION = 1, 2, 3, 9
 
 
 class PcapngFile:
-    """A pcapng file being written; use as a context manager. Left by an exception, it leaves no file behind."""
+    """A pcapng file being written; use as a context manager. Left by an exception, it leaves no file behind.
 
-    def __init__(self, path: Path, comment: str = "") -> None:
-        """Create the file; a comment on all of it stands in its section header.
+    Args:
+      path: the file.
+      comment: on all of it, in its section header.
+      is_growing: it stands under its name from the start, and what is written to it is there at once.
 
-        Raises:
-          StorageError: it cannot be created.
-        """
+    Raises:
+      StorageError: it cannot be created.
+    """
+
+    def __init__(self, path: Path, comment: str = "", *, is_growing: bool = False) -> None:
+        """Create the file."""
         self.path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = path if is_growing else path.with_name(path.name + ".part")
         try:
-            self._file: BinaryIO = self._part.open("wb")
+            self._file: BinaryIO | FileIO = FileIO(path, "w") if is_growing else self._part.open("wb")
         except OSError as exc:
             raise StorageError(f"cannot write {path}: {exc.strerror or exc}") from exc
         options = _option(_COMMENT, comment.encode()) + _option(0, b"") if comment else b""
@@ -49,12 +55,13 @@ class PcapngFile:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         try:
             self._file.close()
-            if kind is None:
+            if kind is None and self._part != self.path:
                 os.replace(self._part, self.path)
         except OSError as failed:
             raise StorageError(f"cannot write {self.path}: {failed.strerror or failed}") from failed
         finally:
-            self._part.unlink(missing_ok=True)
+            if kind is not None or self._part != self.path:
+                self._part.unlink(missing_ok=True)
 
     def add_interface(self, interface: Interface) -> None:
         """Describe the next interface; its time stamps are written in nanoseconds whatever its clock counted."""

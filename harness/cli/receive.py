@@ -23,6 +23,7 @@ from harness.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from harness.model.scenario import TimedEvent
+    from harness.model.witness import WitnessKind
 
 ACTIONS = ("join", "leave", "reopen", "note")
 
@@ -79,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "program after reading",
     )
     parser.add_argument(
+        "--witnesses",
+        metavar="none|KIND,...",
+        help="who listens beside it: none, or some of tap, second-socket, reopened-socket (default: all that the "
+        "system allows)",
+    )
+    parser.add_argument(
         "--record",
         choices=("packets", "counters"),
         default="packets",
@@ -106,6 +113,7 @@ def execute(args: argparse.Namespace) -> int:
         buffer=args.buffer,
         offload=args.offload,
         stamps=args.stamps,
+        witnesses=witness_kinds(args.witnesses),
     )
     scenario = Scenario(
         name="receive",
@@ -117,6 +125,29 @@ def execute(args: argparse.Namespace) -> int:
         expect=limits_of(args),
     )
     return perform_and_conclude(scenario, args, parameters_of(args))
+
+
+def witness_kinds(text: str | None) -> list[WitnessKind] | None:
+    """Return the witnesses that `--witnesses` names; None for those that the system allows.
+
+    Raises:
+      UsageError: an unknown kind.
+
+    >>> witness_kinds("tap,second-socket"), witness_kinds("none"), witness_kinds(None)
+    (['tap', 'second-socket'], [], None)
+    """
+    from typing import get_args
+
+    from harness.model.witness import WitnessKind
+
+    if text is None or text == "none":
+        return None if text is None else []
+    known: dict[str, WitnessKind] = {kind: kind for kind in get_args(WitnessKind)}
+    kinds = [kind.strip() for kind in text.split(",")]
+    for kind in kinds:
+        if kind not in known:
+            raise UsageError(f'--witnesses "{text}": unknown witness {kind!r}{nearest(kind, [*known, "none"])}')
+    return [known[kind] for kind in kinds]
 
 
 def timed_event(text: str) -> TimedEvent:

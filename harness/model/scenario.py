@@ -171,6 +171,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       seed: of everything random that has no seed of its own.
       switch, link: the lab that its hosts of kind "lab" stand in.
       families: the IP versions that the lab's catalogue runs it with; it is written for the first.
+      attendance: of a part of a run over several hosts, what its controller adds; nobody writes it by hand.
     """
 
     name: str = "scenario"
@@ -188,3 +189,4 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     receiver: list[Receiver] = []
     event: list[TimedEvent] = []
     expect: Expect = Expect()
+    attendance: Attendance | None = None

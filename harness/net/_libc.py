@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 
 import numpy as np
 
@@ -37,6 +38,21 @@ _sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 _sendto = _libc.sendto
 _sendto.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
 _sendto.restype = ctypes.c_ssize_t
+
+
+_bind = _libc.bind
+_bind.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+
+
+def bind(fd: int, name: bytes) -> None:
+    """Bind to a packed sockaddr, of a kind that Python's own call cannot express.
+
+    Raises:
+      OSError: the kernel refuses.
+    """
+    if _bind(fd, name, len(name)):
+        number = ctypes.get_errno() or errno.EIO
+        raise OSError(number, os.strerror(number))
 
 
 def recvmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, int]:

@@ -20,6 +20,33 @@ DEFAULT_WIDTH = 2048
 """Bytes kept of each datagram: whole ones up to the MTU of nearly every link."""
 
 
+def open_overhearing(membership: Membership, *, buffer_bytes: int | None = None, capacity: int = 512) -> ReceiverSocket:
+    """Open a socket that hears a group as long as other sockets of this host are members, for counting.
+
+    Where the system delivers a group only to the sockets that joined it (not Linux), it joins. One byte is kept of
+    each datagram.
+
+    Raises:
+      InterfaceError, BindError, MembershipError, SocketOptionError: as for `open_receiver`.
+    """
+    receiver = ReceiverSocket(
+        membership.group,
+        ifindex=membership_index(membership),
+        is_shared=True,
+        buffer_bytes=buffer_bytes,
+        width=1,
+        capacity=capacity,
+        path=choose_path("auto", False),
+        offload=False,
+    )
+    try:
+        receiver.overhear(membership)
+    except BaseException:
+        receiver.close()
+        raise
+    return receiver
+
+
 @dataclass(frozen=True, slots=True)
 class _Plan:
     """One socket to be opened: where it is bound and what it joins."""

@@ -25,16 +25,14 @@ from harness.limits import with_profile
 from harness.model import Clocks, End, Event
 from harness.model.scenario import Scenario, TimedEvent
 from harness.net import RunClock
+from harness.run.attendance import attendances
 from harness.run.combine import Combination, HostRun
-from harness.run.engine import Outcome, first_error
+from harness.run.engine import AFTER_LIMIT_NS, Outcome, first_error
 from harness.run.session import RESULTS, fresh_manifest
 from harness.run.side import Side, together
 from harness.run.split import split
-from harness.store import RunReader, RunWriter, fresh_run_path, open_run
+from harness.store import RunReader, RunWriter, fresh_run_path, layout, open_run, write_beside
 from harness.units import NS_PER_S, parse_duration
-
-HOSTS = "hosts"
-"""Folder of a run with the recordings as the hosts made them."""
 
 START_DELAY_NS = 300_000_000
 """From the last join to the first packet: time for every agent to be told, and for membership reports."""
@@ -88,8 +86,7 @@ class DistributedRun:
             for side in self.sides:
                 await stack.enter_async_context(side.host)
             try:
-                if errors := await together(self.sides, Side.prepare):
-                    raise errors[0]
+                await self._prepare()
                 path = output if output is not None else fresh_run_path(RESULTS, self.scenario.name)
                 self.outcome.path = path
                 writer = await trio.to_thread.run_sync(self._create, path, command, asked)
@@ -99,6 +96,18 @@ class DistributedRun:
                 raise
             await self._with_writer(writer, on_progress, on_start)
         return self.outcome
+
+    async def _prepare(self) -> None:
+        """Reach all hosts, tell them of each other's witnesses, and have them open everything."""
+        if errors := await together(self.sides, Side.reach):
+            raise errors[0]
+        told = attendances(
+            {side.name: side.share.scenario for side in self.sides}, {side.name: side.interfaces for side in self.sides}
+        )
+        for side in self.sides:
+            side.attend(told[side.name])
+        if errors := await together(self.sides, Side.prepare):
+            raise errors[0]
 
     def stop(self, reason: str) -> None:
         """End the run; the first reason stands."""
@@ -148,10 +157,16 @@ class DistributedRun:
                 await self._finish(writer, end)
 
     async def _finish(self, writer: RunWriter, end: End) -> None:
-        try:
-            await trio.to_thread.run_sync(writer.finish, end)
-        except StorageError as exc:
-            self.outcome.error = "; ".join(filter(None, [self.outcome.error, str(exc)]))
+        after = await trio.to_thread.run_sync(environment, AFTER_LIMIT_NS)
+        steps: list[Callable[[], object]] = [
+            lambda: write_beside(writer.path / layout.ENVIRONMENT_AFTER, after),
+            lambda: writer.finish(end),
+        ]
+        for step in steps:
+            try:
+                await trio.to_thread.run_sync(step)
+            except StorageError as exc:
+                self.outcome.error = "; ".join(filter(None, [self.outcome.error, str(exc)]))
 
     async def _traffic(self, writer: RunWriter, on_progress: Callable[[DistributedRun], None] | None) -> None:
         """From the agreed start to the end of every part."""
@@ -280,7 +295,7 @@ class DistributedRun:
         readers: dict[str, RunReader] = {}
 
         async def fetch(side: Side) -> None:
-            folder = writer.path / HOSTS / side.name
+            folder = writer.path / layout.HOSTS / side.name
             if await side.bring_home(folder):
                 try:
                     readers[side.name] = await trio.to_thread.run_sync(open_run, folder)

@@ -7,23 +7,29 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
 
 from harness.errors import HarnessError, StorageError
+from harness.evidence import environment
 from harness.model import Clocks, Counters, End, Parameters
 from harness.net import RunClock, SenderSocket
 from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
 from harness.run.sending import Sending
-from harness.run.watch import CounterWatch, only_overflows, overflows
-from harness.store import RunWriter
+from harness.run.watch import CounterWatch, only_overflows, overflows, without_witnesses
+from harness.run.witnesses import Scene, Witnesses
+from harness.store import RunWriter, layout, write_beside
 from harness.units import NS_PER_S
 
 START_DELAY_NS = 100_000_000
 """From the last join to the first packet, so that a membership report is out before the traffic."""
+
+AFTER_LIMIT_NS = 3 * NS_PER_S
+"""How long the snapshot after a run may take."""
 
 POLL_S = 0.02
 CLOCK_POLL_S = 0.5
@@ -61,6 +67,7 @@ class Run:
         self.started_ns = clock.now_ns()
         self.outcome = Outcome(writer.path)
         self._watch = CounterWatch(plan.interfaces)
+        self.witnesses = Witnesses(Scene(plan, self.recorder, self.receivings, self.started_ns), writer.path)
         self.n_sending = len(self.sendings)
         self._ended, self._all_sent = trio.Event(), trio.Event()
         self._signals: AsyncIterator[int]
@@ -122,9 +129,11 @@ class Run:
 
     async def _open(self, begin: Callable[[], Awaitable[int]] | None) -> list[SenderSocket]:
         """Open and join everything that the run starts with, so that an environment error shows before it."""
+        self.witnesses.open_early()
         for receiving in self.receivings:
             if receiving.plan.start_ns == 0:
                 self.writer.add_receiver(receiving.open())
+        self.witnesses.open()
         with contextlib.ExitStack() as opened:
             sockets = [opened.enter_context(sending.open()) for sending in self.sendings]
             if begin is None:
@@ -133,6 +142,7 @@ class Run:
                 await self.recorder.flush()
                 self.started_ns = await begin()
             opened.pop_all()
+        self.witnesses.scene.started_ns = self.started_ns
         for sending, socket in zip(self.sendings, sockets, strict=True):
             self.writer.add_sender(sending.info(self.started_ns + sending.plan.start_ns, socket))
         if self.receivings and self.receivings[0].sockets:
@@ -163,6 +173,7 @@ class Run:
             nursery.start_soon(self._watch_signals)
             nursery.start_soon(self.recorder.keep_flushing)
             nursery.start_soon(self._watch_clock)
+            nursery.start_soon(self.witnesses.run)
             for receiving in self.receivings:
                 nursery.start_soon(self._receive, receiving)
             for event in self.plan.events:
@@ -191,6 +202,7 @@ class Run:
         await sending.run(socket, first_due_ns)
         self.writer.add_sender(sending.settled(info))
         self.n_sending -= 1
+        self.witnesses.scene.over.add(sending.plan.number)
         if self.n_sending == 0:
             self._all_sent.set()
 
@@ -284,7 +296,9 @@ class Run:
         """Bring the rest to the disk, with the ends of streams and the final counters."""
         for info in self.recorder.registry.take_fresh():
             self.writer.add_stream(info)
-        rises, counters = self._watch.risen(), self.counters()
+        end_ns = self.clock.now_ns()
+        n_witnesses_lost = self.witnesses.close()
+        rises, counters = without_witnesses(self._watch.risen(), n_witnesses_lost), self.counters()
         kept, n_filtered = only_overflows(counters.socket_drops, overflows(rises))
         if n_filtered:
             what = (
@@ -295,14 +309,24 @@ class Run:
         self.writer.set_counters(msgspec.structs.replace(counters, socket_drops=kept))
         self._amend_clocks()
         self.writer.amend(system_counters=rises)
-        now_ns = self.clock.now_ns()
-        end = End(reason=self.outcome.reason, t_ns=now_ns, error=self.outcome.error)
+        end = End(reason=self.outcome.reason, t_ns=end_ns, error=self.outcome.error)
+        after = await trio.to_thread.run_sync(environment, AFTER_LIMIT_NS)
+        self.witnesses.close_last()
         with contextlib.suppress(StorageError):  # the disk refused before: `finish` still writes how the run ended
-            self.recorder.event("end", f"{self.plan.name} ends: {self.outcome.reason}")
+            self.recorder.event("end", f"{self.plan.name} ends: {self.outcome.reason}", t_ns=end_ns)
+        try:
+            await trio.to_thread.run_sync(self._write_beside, after, end_ns)
+        except StorageError as exc:
+            self.outcome.reason, self.outcome.error = "error", self.outcome.error or str(exc)
         try:
             await trio.to_thread.run_sync(self.writer.finish, end)
         except StorageError as exc:
             self.outcome.reason, self.outcome.error = "error", str(exc)
+
+    def _write_beside(self, after: dict[str, Any], end_ns: int) -> None:
+        """Write what stands beside the recording, before the manifest says that all is there."""
+        write_beside(self.writer.path / layout.ENVIRONMENT_AFTER, after)
+        self.witnesses.write(end_ns)
 
 
 def ending_signals() -> list[signal.Signals]:

@@ -17,9 +17,11 @@ from harness.limits import with_profile
 from harness.model import Endpoint, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_hosts import host_of, receiver_label
+from harness.model.witness import WitnessKind
 from harness.net import check_buffer, check_usable, find_interface
 from harness.net.batch import choose_path
 from harness.net.platform import RxSource
+from harness.run.attendance import TwinPlan, is_sender_tapped, plan_twins, witnesses_of
 from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol, parse_schedule
 from harness.units import format_duration, parse_duration, parse_rate, parse_ratio, parse_size
 from protocols.schema import Protocol
@@ -65,6 +67,7 @@ class ReceiverPlan:
     start_ns: int
     offload: bool
     stamps: RxSource
+    witnesses: tuple[WitnessKind, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ class Plan:
     linger_ns: int
     expect: Expect
     is_counting: bool = False
+    is_sender_tapped: bool = False
+    twins: tuple[TwinPlan, ...] = ()
     notes: tuple[str, ...] = ()
     resolved: dict[str, Any] = field(default_factory=dict)
 
@@ -130,7 +135,8 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
     for identity in identities:
         if identities.count(identity) > 1:
             raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
-    receivers = tuple(_receiver(receiver) for receiver in scenario.receiver)
+    is_counting = scenario.record == "counters"
+    receivers = tuple(_receiver(receiver, is_counting) for receiver in scenario.receiver)
     events = tuple(event_plan(_named_here(event, scenario)) for event in scenario.event)
     duration_ns = parse_duration(scenario.duration) if scenario.duration else None
     if not is_part:
@@ -144,7 +150,9 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
         timeout_ns=parse_duration(scenario.timeout) if scenario.timeout else None,
         linger_ns=parse_duration(scenario.linger),
         expect=scenario.expect,
-        is_counting=scenario.record == "counters",
+        is_counting=is_counting,
+        is_sender_tapped=is_sender_tapped(scenario.attendance, streams, receivers),
+        twins=plan_twins(scenario.attendance, streams, receivers),
         notes=(*_notes(streams, receivers), *_too_late(events, duration_ns)),
         resolved=_described(scenario, streams, receivers),
     )
@@ -256,7 +264,7 @@ def _impairment(impair: Impair, seed: int) -> ImpairmentSpec:
     )
 
 
-def _receiver(receiver: Receiver) -> ReceiverPlan:
+def _receiver(receiver: Receiver, is_counting: bool) -> ReceiverPlan:
     source = parse_address(receiver.source) if receiver.source else None
     groups = [parse_endpoint(group) for group in receiver.groups]
     for group in groups:
@@ -274,6 +282,7 @@ def _receiver(receiver: Receiver) -> ReceiverPlan:
         start_ns=parse_duration(receiver.start),
         offload=receiver.offload,
         stamps=receiver.stamps,
+        witnesses=() if is_counting else witnesses_of(receiver),
     )
 
 

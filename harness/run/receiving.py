@@ -64,7 +64,7 @@ class Receiving:
 
     Attributes:
       n_datagrams: datagrams read, valid or not.
-      joined_ns: when the first join was done, on the run's time line.
+      joined_ns: when the first join was done, on the run's time line; `has_joined` is set then.
       card: the clock of the network card that stamps, as last compared; None where none does.
       heard_ns: when a membership's socket last brought something that was asked for, on the run's time line.
     """
@@ -83,12 +83,14 @@ class Receiving:
         self._pumps: list[trio.CancelScope] = []
         self._nursery: trio.Nursery | None = None
         self._is_stalled = False
+        self.has_joined = trio.Event()
         self.heard_ns: dict[Membership, int] = {}
 
     def open(self) -> ReceiverInfo:
         """Open and join, so that an environment error shows before the run starts; return the manifest's entry."""
         self._open_sockets(self.plan.memberships)
         self.joined_ns = self.recorder.clock.now_ns()
+        self.has_joined.set()
         first = self.sockets[0]
         plan = self.plan
         self._counts_drops = first.drops() is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -12,6 +14,7 @@ from harness.errors import HarnessError, HostError
 from harness.evidence import boot_id
 from harness.hosts import Host, Offset, PartStatus, Spool, default_root, fetch_part, united
 from harness.model import HostInfo, SenderInfo
+from harness.model.witness import Attendance
 from harness.net import RunClock
 from harness.run.combine import Identity
 from harness.run.split import Share
@@ -40,6 +43,7 @@ class Side:
       missing: what could not be brought home, None when all is there.
       identities: of the streams that it sends.
       notes: what it says of its part before the start.
+      interfaces: those of its host, when it has receivers.
     """
 
     def __init__(self, share: Share, host: Host, part: str, clock: RunClock) -> None:
@@ -51,6 +55,7 @@ class Side:
         self.missing: str | None = None
         self.identities: list[Identity] = []
         self.notes: list[str] = []
+        self.interfaces: list[dict[str, Any]] = []
         self._is_prepared = False
         self._before: Offset | None = None
         self._after: Offset | None = None
@@ -76,14 +81,32 @@ class Side:
         """Whether streams of it are on their way."""
         return self.is_there and not self.status.is_over and self.status.n_sending > 0
 
-    async def prepare(self) -> None:
-        """Start the agent, compare clocks, and have it open everything.
+    async def reach(self) -> None:
+        """Start the agent, compare clocks, and learn its interfaces, where unicast twins of its receivers go to.
 
         Raises:
-          HostError: it cannot be reached, or cannot do its part.
+          HostError: it cannot be reached.
         """
         await self.host.start()
         self._before = await self.host.measure_clock(self._clock)
+        if self.share.scenario.receiver:
+            answer = await self.host.request("interfaces")
+            try:
+                self.interfaces = msgspec.convert(answer.get("interfaces"), list[dict[str, Any]])
+            except msgspec.ValidationError as exc:
+                raise HostError(self.name, f"its interfaces do not fit: {exc}") from exc
+
+    def attend(self, attendance: Attendance) -> None:
+        """Tell its part of the witnesses that it cannot know of."""
+        scenario = msgspec.structs.replace(self.share.scenario, attendance=attendance)
+        self.share = dataclasses.replace(self.share, scenario=scenario)
+
+    async def prepare(self) -> None:
+        """Have it open everything.
+
+        Raises:
+          HostError: it cannot do its part.
+        """
         scenario = msgspec.to_builtins(self.share.scenario)
         self._is_prepared = True
         answer = await self.host.request(

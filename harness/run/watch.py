@@ -64,5 +64,22 @@ def only_overflows(drops: Mapping[str, int], limit: int | None) -> tuple[dict[st
     return kept, sum(drops.values()) - sum(kept.values())
 
 
+def without_witnesses(rises: Mapping[str, int], n_lost: int) -> dict[str, int]:
+    """Return the rises without what the sockets of witnesses lost: neither a receiver of the run nor another program.
+
+    >>> without_witnesses({"udp4.receive_buffer_errors": 5, "udp4.errors_in": 5}, 3)
+    {'udp4.receive_buffer_errors': 2, 'udp4.errors_in': 2}
+    """
+    left, changed = n_lost, dict(rises)
+    for version in (4, 6):
+        name = f"udp{version}.receive_buffer_errors"
+        taken = min(left, changed.get(name, 0))
+        left -= taken
+        for counter in (name, f"udp{version}.errors_in"):
+            if counter in changed:
+                changed[counter] -= min(taken, changed[counter])
+    return changed
+
+
 def _named(prefix: str, values: dict[str, int | None]) -> dict[str, int]:
     return {f"{prefix}.{name}": value for name, value in values.items() if value is not None}

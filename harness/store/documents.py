@@ -91,6 +91,18 @@ def write_summary(path: Path, summary: Summary) -> None:
         raise storage_error(exc, target, "does the directory exist, is it yours, is the disk full?") from exc
 
 
+def write_beside(path: Path, value: object) -> None:
+    """Write a document that stands beside a recording, as one line of JSON.
+
+    Raises:
+      StorageError: it could not be written; an older one is untouched.
+    """
+    try:
+        write_atomically(path, encode(value) + b"\n")
+    except OSError as exc:
+        raise storage_error(exc, path) from exc
+
+
 def read_summary(path: Path) -> Summary:
     """Return the summary in a file, or in `summary.json` of a run directory.
 

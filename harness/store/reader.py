@@ -16,6 +16,7 @@ import numpy as np
 from harness.errors import RecordError, UsageError
 from harness.model import PACKET_DTYPE, SENT_DTYPE, Counters, Event, Manifest, PacketArray, Summary
 from harness.model.manifest import MANIFEST_VERSION
+from harness.model.witness import EVIDENCE_VERSION, WitnessRecord, WitnessSeries
 from harness.store import layout
 from harness.store.atomic import os_reason
 from harness.store.documents import read_document, read_json, read_summary
@@ -86,13 +87,26 @@ class RunReader:
         Raises:
           RecordError: the file is there and is no JSON object.
         """
-        path = self.path / layout.ENVIRONMENT
-        if not path.exists():
-            return None
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise RecordError(f"{path} is no JSON object")
-        return value
+        return _read_object(self.path / layout.ENVIRONMENT)
+
+    @property
+    def environment_after(self) -> dict[str, Any] | None:
+        """The snapshot of the system after the run, or None when the run has none.
+
+        Raises:
+          RecordError: the file is there and is no JSON object.
+        """
+        return _read_object(self.path / layout.ENVIRONMENT_AFTER)
+
+    @property
+    def witnesses(self) -> list[WitnessSeries]:
+        """What the witnesses of this recording heard; [] when it had none. Those of other hosts are in their own.
+
+        Raises:
+          RecordError: the file is there and cannot be read, or has another version.
+        """
+        path = self.path / layout.WITNESSES
+        return read_document(path, WitnessRecord, EVIDENCE_VERSION).witnesses if path.exists() else []
 
     def summary(self) -> Summary | None:
         """Return the stored summary, or None when the run was not analyzed yet.
@@ -165,6 +179,16 @@ class RunReader:
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """Return a JSON object, None where there is no such file."""
+    if not path.exists():
+        return None
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise RecordError(f"{path} is no JSON object")
+    return value
 
 
 def open_run(path: Path) -> RunReader:
