@@ -2,10 +2,10 @@
 
     -> {"spec":{...},"ends":[...],"truth":"...","cap_pps":40000.0,"limit_pps":97000.0}
     <- {"is_ready":true}
-    -> {"do":"start","at_realtime_ns":...}
-    <- {"start":{"realtime_ns":...,"monotonic_ns":...}}
-    -> {"do":"count"} or {"do":"stop"}
-    <- {"ledger":{...}}
+    -> {"id":1,"do":"start","at_realtime_ns":...}
+    <- {"id":1,"start":{"realtime_ns":...,"monotonic_ns":...}}
+    -> {"id":2,"do":"count"} or {"id":2,"do":"stop"}
+    <- {"id":2,"ledger":{...}}
 
 It ends with `stop`, with the end of stdin, with its parent, or with SIGTERM, each time in order: truth and ledger are
 on the medium then. Ctrl-C is its controller's to handle.
@@ -49,14 +49,19 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Each further line; `start` without a time means now."""
 
+    id: int
     do: Literal["start", "count", "stop"]
     at_realtime_ns: int | None = None
     at_monotonic_ns: int | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What it answers; `error` is one line, and its last."""
+    """What it answers to an order, by its `id`; `error` is one line, and its last.
 
+    A ledger without `id` is the last one of a wire that something else than an order has ended.
+    """
+
+    id: int | None = None
     is_ready: bool = False
     start: Start | None = None
     ledger: Ledger | None = None
@@ -71,6 +76,7 @@ class Child:
         self._buffer = b""
         self._has_ended = False
         self._pump: Pump | None = None
+        self._stopped_by: int | None = None
 
     def serve(self) -> int:
         """Run until told to stop; return the exit code."""
@@ -108,7 +114,7 @@ class Child:
             self._say(Reply(is_ready=True))
             os.set_blocking(0, False)
             self._pump.run(0, self._watch)
-            self._say(Reply(ledger=self._pump.finish()))
+            self._say(Reply(id=self._stopped_by, ledger=self._pump.finish()))
 
     def _watch(self) -> None:
         """Look for orders, and for the end of the parent."""
@@ -118,11 +124,11 @@ class Child:
         while (line := self._next_line()) is not None:
             order = msgspec.json.decode(line, type=Order)
             if order.do == "start":
-                self._say(Reply(start=self._pump.start(order.at_realtime_ns, order.at_monotonic_ns)))
+                self._say(Reply(id=order.id, start=self._pump.start(order.at_realtime_ns, order.at_monotonic_ns)))
             elif order.do == "count":
-                self._say(Reply(ledger=self._pump.ledger()))
+                self._say(Reply(id=order.id, ledger=self._pump.ledger()))
             else:
-                self._pump.is_over = True
+                self._stopped_by, self._pump.is_over = order.id, True
         if self._has_ended or os.getppid() != self._born_of:
             self._pump.is_over = True
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 from abc import ABC, abstractmethod
 
 from harness.errors import InterfaceError, errno_text
@@ -23,6 +24,7 @@ TUN = "/dev/net/tun"
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI, _IFF_TUN_EXCL = 0x400454CA, 0x0002, 0x1000, 0x8000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFTXQLEN, _IFF_UP = 0x8913, 0x8914, 0x8943, 0x1
 _NAME_BYTES = 16
+_IP_S = 10
 
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_VNET_HDR, _PACKET_IGNORE_OUTGOING = 263, 6, 15, 23
 _PACKET_ADD_MEMBERSHIP, _PACKET_MR_PROMISC = 1, 1
@@ -102,7 +104,11 @@ class TapEnd(OpenEnd):
             name = end.interface.encode().ljust(_NAME_BYTES, b"\0")
             fcntl.ioctl(device, _TUNSETIFF, name + struct.pack("=H22x", _IFF_TAP | _IFF_NO_PI | _IFF_TUN_EXCL))
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-                fcntl.ioctl(control, _SIOCSIFTXQLEN, name + struct.pack("=i20x", queue))
+                try:
+                    fcntl.ioctl(control, _SIOCSIFTXQLEN, name + struct.pack("=i20x", queue))
+                except PermissionError:  # this call wants the real root; netlink takes a user namespace's
+                    words = ["ip", "link", "set", "dev", end.interface, "txqueuelen", str(queue)]
+                    subprocess.run(words, check=False, capture_output=True, timeout=_IP_S)
                 (flags,) = struct.unpack_from("=h", fcntl.ioctl(control, _SIOCGIFFLAGS, name + bytes(24)), _NAME_BYTES)
                 fcntl.ioctl(control, _SIOCSIFFLAGS, name + struct.pack("=h22x", flags | _IFF_UP))
         except OSError as exc:
@@ -145,7 +151,9 @@ class PacketEnd(OpenEnd):
     """A packet socket on an existing interface, which is up.
 
     A sending kernel leaves checksums to a network card that is none: the header with which virtual machines hand
-    frames over (PACKET_VNET_HDR) says so, and the wire completes them.
+    frames over (PACKET_VNET_HDR) says so, and the wire completes them. Segmentation has to be off at the sending host
+    (`ethtool -K IF tso off gso off`): a frame above the MTU is refused on its way out, and logged. The interface has no
+    address and is in no bridge, or its own kernel carries frames, too. 802.1Q tags are lost: the kernel takes them off.
     """
 
     def __init__(self, end: End, queue: int) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 import trio
@@ -23,6 +23,8 @@ from harness.lab.wire.truth import Start
 READY_S = 20.0
 ANSWER_S = 10.0
 MEASURE_S = 60.0
+DRAIN_S = 5.0
+_LOOK_S = 0.01
 _READ_BYTES = 65_536
 _PROGRAM = (sys.executable, "-m", "harness.lab.wire")
 
@@ -79,6 +81,7 @@ class Wire:
         self._process: trio.Process | None = None
         self._buffer = bytearray()
         self._turn = trio.Lock()
+        self._last_id = 0
 
     @property
     def pid(self) -> int | None:
@@ -120,7 +123,7 @@ class Wire:
         except OSError as exc:
             raise WireError(f"wire: cannot run {sys.executable}: {exc.strerror}") from exc
         try:
-            reply = await self._ask(setup, READY_S)
+            reply = await self._ask(setup, None, READY_S)
             if not reply.is_ready:
                 raise WireError("wire: its process answered something else than that it is ready")
         except BaseException:
@@ -144,8 +147,7 @@ class Wire:
         Raises:
           WireError: the wire has ended.
         """
-        order = Order(do="start", at_realtime_ns=at_realtime_ns, at_monotonic_ns=at_monotonic_ns)
-        reply = await self._ask(order, ANSWER_S)
+        reply = await self._order("start", at_realtime_ns=at_realtime_ns, at_monotonic_ns=at_monotonic_ns)
         assert reply.start is not None
         return reply.start
 
@@ -155,19 +157,33 @@ class Wire:
         Raises:
           WireError: the wire has ended.
         """
-        reply = await self._ask(Order(do="count"), ANSWER_S)
+        reply = await self._order("count")
         assert reply.ledger is not None
         return reply.ledger
 
+    async def drain(self, timeout_s: float = DRAIN_S) -> Ledger:
+        """Wait until no frame is held any more, or for so long; return the ledger as it stands then.
+
+        Raises:
+          WireError: the wire has ended.
+        """
+        deadline = trio.current_time() + timeout_s
+        while True:
+            ledger = await self.count()
+            if not ledger.forward.n_held + ledger.backward.n_held or trio.current_time() >= deadline:
+                return ledger
+            await trio.sleep(_LOOK_S)
+
     async def stop(self) -> Ledger:
         """End the wire and return its ledger; the truth file is on the medium then. Again: the same ledger.
+
+        End the senders first: what is sent while the wire ends is nobody's.
 
         Raises:
           WireError: the wire has ended before.
         """
         if self.ledger is None:
-            reply = await self._ask(Order(do="stop"), ANSWER_S)
-            self.ledger = reply.ledger
+            self.ledger = (await self._order("stop")).ledger
             assert self._process is not None
             with trio.move_on_after(ANSWER_S):
                 await self._process.wait()
@@ -176,13 +192,15 @@ class Wire:
 
     async def _stop_quietly(self) -> None:
         """Stop it on the way out of an error, which is the one to be told."""
-        try:
+        with contextlib.suppress(WireError):
             await self.stop()
-        except WireError:
-            return
 
-    async def _ask(self, message: msgspec.Struct, timeout_s: float) -> Reply:
-        """Send a line and return the answer."""
+    async def _order(self, do: Literal["start", "count", "stop"], **times: int | None) -> Reply:
+        self._last_id += 1
+        return await self._ask(Order(id=self._last_id, do=do, **times), self._last_id, ANSWER_S)
+
+    async def _ask(self, message: Setup | Order, number: int | None, timeout_s: float) -> Reply:
+        """Send a line and return the answer to it; answers that nobody waited for are passed over."""
         process = self._process
         if process is None or process.stdin is None:
             raise WireError("wire: it is not there; use it as an async context manager")
@@ -193,15 +211,18 @@ class Wire:
                 with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await process.stdin.send_all(msgspec.json.encode(message) + b"\n")
                 reply = await self._hear(process)
+                while reply is not None and reply.error is None and reply.id not in (None, number):
+                    reply = await self._hear(process)
         if scope.cancelled_caught:
+            await self._kill()
             raise WireError(f"wire: its process gave no answer within {timeout_s:g} s")
         if reply is None:
             raise WireError(f"wire: its process ended early: {await self._last_words(process)}")
         if reply.error is not None:
             raise WireError(f"wire: {reply.error}")
-        if reply.ledger is not None and isinstance(message, Order) and message.do == "start":
+        if reply.id != number:
             self.ledger = reply.ledger
-            raise WireError("wire: its process was told by somebody else to end")
+            raise WireError("wire: something else than its controller has ended it")
         return reply
 
     async def _hear(self, process: trio.Process) -> Reply | None:

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import trio
 import wire_helpers as h
-from netns import Namespace, require_lab
+from netns import Namespace, require, require_lab
 
 from harness.errors import HarnessError
-from harness.lab.wire import End, Ledger, Wire, WireError, WireSpec, measured_limit, read_truth
+from harness.lab.wire import End, Wire, WireError, WireSpec, measured_limit, read_truth
 
 pytestmark = pytest.mark.lab
 
@@ -68,16 +68,6 @@ interval = "40ms"
 """
 
 
-async def until_idle(wire: Wire) -> Ledger:
-    """Wait until nothing is held any more, and return the ledger."""
-    with trio.fail_after(20):
-        while True:
-            ledger = await wire.count()
-            if not ledger.forward.n_held + ledger.backward.n_held:
-                return ledger
-            await trio.sleep(0.01)
-
-
 async def carry(kind: str, seed: int, folder: Path) -> None:
     """Send 1 kpps of each IP version for a second, and hold what arrived against the wire's truth."""
     log = "all" if seed % 2 else "touched"
@@ -91,7 +81,7 @@ async def carry(kind: str, seed: int, folder: Path) -> None:
             async with trio.open_nursery() as nursery:
                 for version in (4, 6):
                     nursery.start_soon(h.send_paced, tx[version], TO[version], payloads, 1_000)
-            await until_idle(wire)
+            await wire.drain()
             arrived = {version: h.waiting(rx[version]) for version in (4, 6)}
             ledger = await wire.stop()
     assert ledger.is_balanced
@@ -127,7 +117,7 @@ async def carry(kind: str, seed: int, folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_truth_is_what_a_receiver_gets_in_twenty_seeds(kind: str, tmp_path: Path) -> None:
-    at_once = trio.CapacityLimiter(5)
+    at_once = trio.CapacityLimiter(10)
 
     async def one(seed: int) -> None:
         async with at_once:
@@ -173,7 +163,7 @@ async def test_a_flood_above_the_cap_is_accounted_for_in_full(kind: str, tmp_pat
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_nothing_is_lost_below_the_cap(kind: str, tmp_path: Path) -> None:
-    payloads = [h.probe(seq, size=200) for seq in range(30_000)]
+    payloads = [h.probe(seq, size=200) for seq in range(20_000)]
     with h.site(kind) as site:
         async with site.wire("", tmp_path / "truth") as wire:
             site.address()
@@ -236,7 +226,7 @@ async def test_power_save_releases_in_bursts_and_loses_nothing(tmp_path: Path) -
             rx[4].setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
             start = await wire.start()
             await h.send_paced(tx[4], TO[4], payloads, 1_000)
-            await until_idle(wire)
+            await wire.drain()
             stamps = []
             for seq in range(1_000):
                 data, control, _, _ = rx[4].recvmsg(200, 100)
@@ -367,6 +357,31 @@ async def test_a_wire_that_is_killed_is_an_error_and_leaves_a_truth_without_ledg
     assert read_truth(tmp_path / "truth").ledger is None
 
 
+async def test_a_wire_that_somebody_else_ends_is_an_error_with_a_whole_ledger(tmp_path: Path) -> None:
+    with h.site("tap") as site:
+        wire = site.wire("", tmp_path / "truth")
+
+        async def lose() -> None:
+            async with wire:
+                assert wire.pid is not None
+                os.kill(wire.pid, signal.SIGTERM)
+                await wire.count()
+
+        with pytest.raises(WireError, match=r"^wire: something else than its controller has ended it$"):
+            await lose()
+    assert wire.ledger is not None
+    assert read_truth(tmp_path / "truth").ledger == wire.ledger
+
+
+async def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    with h.site("tap") as site:
+        async with site.wire("", tmp_path / "truth") as wire:
+            for _ in range(20):
+                with trio.move_on_after(0.0005):
+                    await wire.count()
+            assert (await wire.start(10**18)).realtime_ns == 10**18
+
+
 async def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     async def refusal(*ends: End, truth: Path = tmp_path / "truth", spec: WireSpec | None = None) -> str:
         with pytest.raises(HarnessError) as caught:
@@ -417,6 +432,16 @@ def test_the_limit_is_measured_by_a_command(kind: str) -> None:
     refused = subprocess.run([*command, "--size", "9000"], capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_wire_needs_no_more_than_a_user_namespace() -> None:
+    require_lab()
+    inside = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-m", "harness.lab.wire", "--measure"]
+    done = subprocess.run(inside, capture_output=True, text=True, timeout=60, check=False)
+    if "unshare" in done.stderr:
+        require(f"user namespaces ({done.stderr.strip()})")
+    assert done.returncode == 0, done.stderr
+    assert "measured on this machine (tap, frames of 242 bytes)" in done.stdout
 
 
 async def test_frames_that_the_kernel_refuses_are_counted_and_logged(tmp_path: Path) -> None:
