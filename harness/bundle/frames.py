@@ -43,7 +43,7 @@ class Rewriter:
 
     @classmethod
     def learning(cls, addresses: Addresses) -> Rewriter:
-        """Return one that changes nothing and takes note of every address."""
+        """Return one that takes note of every address and replaces none."""
 
         def noting(learn: Callable[[int], None]) -> Callable[[int], int]:
             def note(number: int) -> int:

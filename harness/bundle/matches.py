@@ -8,6 +8,7 @@ import re
 from harness.bundle.addresses import Addresses, eui64_of, mac_in, mac_text, stays_v4
 
 _UUID_TOKEN = 0x00000000_0000_4000_8000_000000000000
+_UNIVERSAL = 0x02 << 56
 _UUID = r"(?<![0-9a-f-])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f-])"
 _COLONS = r"(?<![0-9A-Za-z_])[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,}(?:(?:\.[0-9]{1,3}){3})?(?![0-9A-Za-z_])"
 _DASHED = r"(?<![0-9a-z-])[0-9a-f]{2}(?:-[0-9a-f]{2}){5}(?![0-9a-z-])"
@@ -96,11 +97,10 @@ class Matches:
             return _like(mac_text(int(bare, 16)), text) if bare != octets.lower() else text
         if _EIGHT.fullmatch(text):
             identifier = int(text.replace(":", ""), 16)
-            for flip in (0, 0x02 << 56):  # as in an address, or as in IEEE 1588 and 802.1
-                mac = mac_in(identifier ^ flip) if identifier >> 24 & 0xFFFF == 0xFFFE else None
-                if mac is not None and (flip or identifier >> 57 & 1 == 0):
-                    token = int(self._mac(f"{mac:012x}", is_learning), 16)
-                    return _like((eui64_of(token) ^ flip).to_bytes(8).hex(":"), text)
+            mac = mac_in(identifier ^ _UNIVERSAL)  # as IEEE 1588 and 802.1 write one, its bit not turned
+            if mac is not None:
+                token = int(self._mac(f"{mac:012x}", is_learning), 16)
+                return _like((eui64_of(token) ^ _UNIVERSAL).to_bytes(8).hex(":"), text)
         if _MANY.fullmatch(text) and len(text) != 23:  # a DHCP identifier: ends with a hardware address
             return text[:-17] + self._colons(text[-17:], is_learning)
         for end in range(len(text), 2, -1):  # a colon or a word of digits behind it may be no part of the address

@@ -20,6 +20,7 @@ from harness.model import Event, Manifest, Summary
 from harness.store.atomic import os_reason
 from harness.store.chunks import Chunk, decode_line, encode_line
 from harness.store.documents import encode, encode_document
+from harness.units import format_scaled
 
 N = TypeVar("N", bound=msgspec.Struct)
 
@@ -109,8 +110,8 @@ class Gathering:
         sources = list(_sources(run, self.material))
         if sum(source.path.stat().st_size for source in sources if source.rank == RAW) > most_raw_bytes:
             for source in [source for source in sources if source.rank == RAW]:
-                size = source.path.stat().st_size
-                self.material.leave_out(source.name, f"{size:,} bytes of single packets are too many; see {SLICE_NAME}")
+                size = format_scaled(source.path.stat().st_size, "B")
+                self.material.leave_out(source.name, f"{size}; every single packet is too much, see {SLICE_NAME}")
             sources = [source for source in sources if source.rank != RAW]
         self._sources += sources
 

@@ -54,6 +54,7 @@ _WORDS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"\"?IOPlatformSerialNumber\"?\s*=\s*\"([^\"]+)\""), "serial"),
 )
 _AT = re.compile(r"(?<![\w.@-])([A-Za-z_][\w.-]*)@([A-Za-z][\w.-]*)(?![\w@-])")
+_TERMINAL = re.compile(r"pts|notty|console|tty\w*")
 _UNITS = (".service", ".socket", ".slice", ".timer", ".scope", ".mount", ".target")
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9])({'|'.join(KINDS)})-(\d{{1,9}})(?![A-Za-z0-9])", re.I)
 _LONGEST = 255
@@ -74,6 +75,7 @@ def names_in_text(text: str) -> Iterator[Found]:
         user, host = match.group(1), match.group(2).rstrip(".")
         if not host.endswith(_UNITS):
             yield from named("user", user)
+        if not host.endswith(_UNITS) and not _TERMINAL.fullmatch(host):
             yield from named("host", host)
 
 
@@ -119,9 +121,12 @@ def named(kind: Kind, text: str) -> Iterator[Found]:
         if re.fullmatch(r"[\d.]+|[0-9A-Fa-f:.%\[\]]*:[0-9A-Fa-f:.%\w\[\]]*", name):
             return
         name, _, domain = name.rstrip(".").partition(".")
-        yield from named("domain", domain)
+    else:
+        domain = ""
     if name.lower() not in _STAY:
         yield kind, name
+    if domain:
+        yield from named("domain", domain)
 
 
 def tokens_in(text: str) -> Iterator[str]:

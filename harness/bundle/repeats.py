@@ -64,7 +64,7 @@ def of_campaign(campaign: CampaignSummary, manifest: Manifest | None, most_boots
     changes = [change for change in found.changes if "version" in change.key.lower()]
     regression = [test.sentence for test in versions if test.sentence]
     regression += [
-        f"{change.text}: on {change.failing} of {change.n_failing} failing boots and {change.good} of {change.n_good} good."
+        f"{change.text}: {change.failing} of {change.n_failing} failing, {change.good} of {change.n_good} good boots."
         for change in changes
     ]
     if not regression:

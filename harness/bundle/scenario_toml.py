@@ -75,7 +75,7 @@ def _is_tables(value: Any) -> bool:
 
 
 def _pairs(table: dict[str, Any]) -> list[str]:
-    left_open = (None, [], (), {})
+    left_open: tuple[object, ...] = (None, [], (), {})
     return [f"{_key(key)} = {_value(value)}" for key, value in table.items() if value not in left_open]
 
 
