@@ -7,7 +7,8 @@ import itertools
 import re
 from typing import Any
 
-_HEAD = re.compile(r"(\S+): flags=[0-9a-f]+<([^>]*)> mtu (\d+)(?: index (\d+))?")
+_HEAD = re.compile(r"(\S+): flags=[0-9a-f]+<([^>]*)> mtu (\d+)(?: index (\d+))?", re.ASCII)
+_MASK = re.compile(r"0x[0-9a-f]{8}")
 _FAMILIES = {"Internet:": "inet", "Internet6:": "inet6"}
 _V6_FLAGS = frozenset(("autoconf", "secured", "temporary", "deprecated", "tentative", "duplicated", "dynamic"))
 
@@ -67,7 +68,7 @@ def _address(words: list[str]) -> dict[str, Any] | None:
         return None
     after = dict(itertools.pairwise(words))
     prefix = None
-    if after.get("netmask", "").startswith("0x"):
+    if _MASK.fullmatch(after.get("netmask", "")):
         prefix = int(after["netmask"], 16).bit_count()
     elif after.get("prefixlen", "").isdecimal():
         prefix = int(after["prefixlen"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _STATISTIC = re.compile(r"\s*(\d+)\s+(\S.*)", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{8}")
 _ASSIGNMENT = re.compile(r"\s*(\S[^=]*?)\s*=\s*(\d+)\s*", re.ASCII)
 
 _DEV = tuple(
@@ -86,7 +87,7 @@ def parse_softnet(text: str) -> dict[str, int]:
     >>> parse_softnet("0000000a 00000001 00000002 00000000\n00000005 00000010 00000000 00000000")
     {'dropped': 17, 'time_squeeze': 2}
     """
-    rows = [line.split() for line in text.splitlines() if len(line.split()) >= 3]
+    rows = [words for words in map(str.split, text.splitlines()) if len(words) >= 3 and all(map(_HEX.fullmatch, words))]
     return {
         "dropped": sum(int(row[1], 16) for row in rows),
         "time_squeeze": sum(int(row[2], 16) for row in rows),

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -363,3 +365,10 @@ def test_interfaces_by_psutil_and_by_ifconfig_have_the_same_form() -> None:
         for address in entry["addresses"]:
             assert address.keys() == {"family", "address", "prefix", "scope", "origin", "flags", "valid_s"}
     assert portable_counters().keys() <= portable.keys()
+
+
+@pytest.mark.parametrize(("module", "heading"), [(_linux, "Linux"), (_darwin, "macOS"), (_windows, "Windows")])
+def test_document_lists_every_section_of_each_platform(module: ModuleType, heading: str) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    chapter = document.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", chapter, re.MULTILINE)) == module.TABLE.keys()

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evidence import clock
+from harness.evidence import clock, netlink
+from harness.evidence._windows import parse_joins, parse_objects, parse_routes
+from harness.evidence.bsd import parse_ifconfig, parse_netstat_groups, parse_netstat_routes, parse_sysctl
 from harness.evidence.clock import kernel_clock, linux_clock_state, parse_tracking
-from harness.evidence.counters import parse_assignments, parse_snmp, parse_snmp6, parse_statistics
-from harness.evidence.memberships import parse_igmp, parse_igmp6
+from harness.evidence.counters import (
+    parse_assignments,
+    parse_dev,
+    parse_snmp,
+    parse_snmp6,
+    parse_softnet,
+    parse_statistics,
+)
+from harness.evidence.firewall import rule_counters, rule_texts
+from harness.evidence.machine import boot_arguments, unit_of
+from harness.evidence.memberships import parse_igmp, parse_igmp6, parse_mcfilter
 from harness.evidence.probe import ProbeError
+from harness.evidence.sockets import parse_udp
 
 IGMP = """Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter
 1\tlo        :     1      V3
@@ -59,6 +72,87 @@ def test_foreign_text_gives_less_and_never_an_exception(text: str) -> None:
     assert isinstance(parse_snmp6(text, ("Udp6",)), dict)
     assert isinstance(parse_statistics(text), dict)
     assert isinstance(parse_assignments(text), dict)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(st.sampled_from("\n\t :=,.0123456789aAfFx<>/%-"), max_size=120))
+def test_foreign_text_gives_less_to_the_other_parsers_too(text: str) -> None:
+    for head in ("", "x\n", "x\n4 eth0 0xe8010101 0x0a000001 ", "Internet:\n", "1: 0100007F:1388 00000000:0000 07 "):
+        for parse in (parse_softnet, parse_ifconfig, parse_netstat_routes, parse_netstat_groups, parse_sysctl):
+            assert isinstance(parse(head + text), list | dict)
+        for parse_rows in (parse_routes, parse_joins, parse_udp, boot_arguments):
+            assert isinstance(parse_rows(head + text), list)
+        assert isinstance(parse_mcfilter(head + text, {}), list)
+        assert isinstance(parse_dev(head + text, {}), dict)
+        assert isinstance(unit_of(head + text), str)
+    assert isinstance(parse_ifconfig(f"en0: flags=1<UP> mtu 1500\n\tinet 10.0.0.1 netmask {text}"), dict)
+    assert isinstance(parse_joins(f"Interface 1: a\n0 {text} Yes 224.0.0.1"), list)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the table stands in the byte order of the host")
+def test_sockets_of_ipv6_and_connected_ones_are_read() -> None:
+    rest = "07 00000000:00000000 00:00000000 00000000  1000        0 4712 2 0000000000000000 0"
+    local = "B80D01200000000000000000010000FF:1389"
+    text = f"head\n 1: {local} 00000000000000000000000000000000:0000 {rest}\n 2: 0100007F:0035 0200A8C0:1388 {rest}\n"
+    six, four = parse_udp(text)
+    assert (six["local"], six["remote"], six["uid"]) == ("[2001:db8::ff00:1]:5001", "", 1000)
+    assert (four["local"], four["remote"]) == ("127.0.0.1:53", "192.168.0.2:5000")
+
+
+def test_source_filter_of_ipv6_is_read_by_index() -> None:
+    text = (
+        "Idx Device                Multicast Address                   Source Address    INC    EXC\n"
+        "  9 verylo ff3e00000000000000000000000000aa fd770000000000000000000000000001      0      1\n"
+    )
+    (entry,) = parse_mcfilter(text, {9: "verylongname0"})
+    assert entry == {"interface": "verylongname0", "group": "ff3e::aa", "source": "fd77::1", "include": 0, "exclude": 1}
+    assert parse_mcfilter(text, {})[0]["interface"] == "verylo"
+
+
+def test_firewall_rules_are_words_without_counters_and_handles() -> None:
+    place = {"family": "ip", "table": "filter", "chain": "INPUT"}
+    ruleset: list[dict[str, Any]] = [
+        {"metainfo": {"version": "1.0.6"}},
+        {"table": {"family": "ip", "name": "filter", "handle": 1}},
+        {"set": {"family": "ip", "table": "filter", "name": "s", "type": "ipv4_addr",
+                 "elem": [{"elem": {"val": "10.0.0.1", "timeout": 30, "expires": 7}}]}},
+        {"counter": {"family": "ip", "table": "filter", "name": "seen", "packets": 5, "bytes": 9}},
+        {"rule": place | {"handle": 7, "expr": [
+            {"match": {"op": "!=", "left": {"meta": {"key": "skuid"}}, "right": [1, 2]}},
+            {"counter": {"packets": 4, "bytes": 8}},
+            {"reject": {"type": "icmp", "expr": "port-unreachable"}},
+        ]}},
+    ]  # fmt: skip
+    assert list(rule_texts(ruleset)) == [
+        ("table ip filter", ""),
+        ("set ip filter s", "type ipv4_addr elem {elem val 10.0.0.1 timeout 30}"),
+        ("counter ip filter seen", ""),
+        ("rule in ip filter INPUT: meta skuid != {1, 2} reject type icmp expr port-unreachable", ""),
+    ]
+    assert rule_counters(ruleset) == {"ip filter seen": 5, "ip filter INPUT 7": 4}
+
+
+def test_boot_arguments_keep_no_secret() -> None:
+    assert boot_arguments("root=/dev/sda1 wifi.PASSWORD=abc api_token=x=y quiet") == [
+        "root=/dev/sda1", "wifi.PASSWORD=...", "api_token=...", "quiet",
+    ]  # fmt: skip
+
+
+def test_powershell_prints_one_object_or_a_list() -> None:
+    assert parse_objects("") == []
+    assert parse_objects('[{"a": 1}, 3]') == [{"a": 1}]
+    with pytest.raises(ProbeError, match="no JSON"):
+        parse_objects("Get-NetIPAddress : not recognized")
+
+
+def test_route_of_several_ways_names_them_all() -> None:
+    def attribute(kind: int, value: bytes) -> bytes:
+        return (4 + len(value)).to_bytes(2, sys.byteorder) + kind.to_bytes(2, sys.byteorder) + value
+
+    hops = b"".join((8).to_bytes(2, sys.byteorder) + bytes(2) + index.to_bytes(4, sys.byteorder) for index in (3, 5))
+    body = bytes([2, 4, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]) + attribute(1, bytes([224, 0, 0, 0])) + attribute(9, hops)
+    route = netlink.parse_route(body)
+    assert (route.dst, route.interfaces, route.table) == ("224.0.0.0/4", (3, 5), 254)
 
 
 @pytest.mark.parametrize("text", ["", "506 Cannot talk to daemon", "a,b", ",".join("x" * 14), ",".join(["inf"] * 14)])

@@ -226,7 +226,7 @@ async def test_system_without_a_way_to_watch_is_said_and_ends_nothing(monkeypatc
     assert (change.kind, change.text) == ("unwatched", "changes are not seen: Operation not permitted")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_datagram_is_passed_over_or_told(data: bytes) -> None:
     for told in Tracker().feed(data):
@@ -239,7 +239,7 @@ attribute = st.tuples(st.integers(0, 40), st.binary(max_size=40)).map(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     fixed=st.binary(min_size=8, max_size=16),
@@ -370,3 +370,15 @@ async def test_windows_states_are_compared_each_interval() -> None:
     state = _windows_watch.state()
     assert state["interfaces"]
     assert "error" in state["routes"]["print"] or isinstance(state["routes"]["print"], list)
+
+
+@pytest.mark.lab
+def test_table_too_long_to_list_is_not_taken_for_the_whole(host: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with host.inside():
+        state, whole = _linux_watch.listing(("links", "routes"))
+        assert whole == ["links", "routes"]
+        monkeypatch.setattr(_linux_watch, "_DUMP_BYTES", 1)
+        cut, whole = _linux_watch.listing(("routes",))
+    assert state.routes
+    assert whole == []
+    assert state.compare(cut, whole) == []
