@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from harness.lab.meters import ends_of
 from harness.model import StreamSummary, Summary
 from harness.model.lab_record import Fault, LabRecord, Ledger, LedgerLine, Path
 
 SILENT_KINDS = ("block", "address", "route", "link-down", "recreate")
 """Impairments after which a host may swallow datagrams that no counter shows."""
+
+WHOLE_KINDS = ("shape", "wire")
+"""Impairments that count everything that they drop, whatever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,15 @@ def balance(record: LabRecord, summary: Summary, hosts: dict[str, HostCounts]) -
 
 
 def _ledger(path: Path, record: LabRecord, summary: Summary, host: HostCounts) -> Ledger:
-    sent = sum(sender.sent for sender in summary.senders if sender.group == path.group)
+    senders = [sender for sender in summary.senders if sender.group == path.group]
+    # what the queue of the sender's own interface refuses has passed the meter before it, and is a drop on the cable
+    sent = sum(sender.sent + sender.errnos.get("ENOBUFS", 0) for sender in senders)
     streams = [s for s in summary.streams if s.group == path.group and s.receiver == path.receiver]
     lines: list[LedgerLine] = []
     unexplained: dict[str, int] = {}
 
-    def at(point: str) -> int:
-        return record.meters.get(point, {}).get(path.group, 0)
+    def at(point: str, group: str = path.group) -> int:
+        return record.meters.get(point, {}).get(group, 0)
 
     first = path.points[0]
     elsewhere = sum(
@@ -60,11 +66,9 @@ def _ledger(path: Path, record: LabRecord, summary: Summary, host: HostCounts) -
     for place, (out, into) in enumerate(zip(path.points[::2], path.points[1::2], strict=True)):
         faults = _on_cable(record.faults, out, into)
         missing = at(out) - at(into)
+        slack = at(out, ends_of(path.group)) - at(into, ends_of(path.group))
         for fault in faults:
-            dropped = _counted(fault, "dropped") - _counted(fault, "duplicated")
-            if dropped:
-                lines.append(LedgerLine(where=_cable(out, into), kind="counted", packets=dropped, by=fault.kind))
-                missing -= dropped
+            missing -= _take(lines, _cable(out, into), fault, missing, slack)
         if missing and any(fault.kind in SILENT_KINDS for fault in faults):
             lines.append(LedgerLine(where=_cable(out, into), kind="filtered", packets=missing, by="no carrier"))
             missing = 0
@@ -117,6 +121,19 @@ def _in_host(
     _note(unexplained, f"{where}: reached the host, and was not received", missing)
 
 
+def _take(lines: list[LedgerLine], where: str, fault: Fault, missing: int, slack: int) -> int:
+    """Add what an impairment says it dropped, and return it.
+
+    Its count may hold end packets, `slack` of them, which are not in `missing`; a queue's holds all that it dropped.
+    """
+    dropped = _counted(fault, "dropped") - _counted(fault, "duplicated")
+    if fault.kind in WHOLE_KINDS or dropped - slack <= missing <= dropped:
+        dropped = min(dropped, missing)
+    if dropped:
+        lines.append(LedgerLine(where=where, kind="counted", packets=dropped, by=fault.kind))
+    return dropped
+
+
 def _on_cable(faults: list[Fault], out: str, into: str) -> list[Fault]:
     """Return the impairments of one cable, in the direction that the packets go."""
     ends = {out.split(" ")[0]: "out", into.split(" ")[0]: "in"}
@@ -127,7 +144,7 @@ def _on_cable(faults: list[Fault], out: str, into: str) -> list[Fault]:
     ]
 
 
-_MEANT = ("", " udp", " fragment")
+_MEANT = ("", " udp", " fragment", " queue")
 
 
 def _counted(fault: Fault, what: str) -> int:

@@ -10,6 +10,7 @@ from harness.lab.layout import End, Layout
 from harness.model import Endpoint, parse_endpoint
 from harness.model.lab_record import Path
 from harness.model.scenario import Scenario
+from protocols.probe import FLAG_END
 
 TABLE = "harness_meter"
 _EARLY, _LATE = -400, 400
@@ -58,15 +59,16 @@ class Meters:
         head = f'type filter hook {hook} device "{end.interface}" priority {priority}; policy accept;'
         lines = [f"add chain {chain} {{ {head} }}", f"flush chain {chain}"]
         for place, group in enumerate(self._groups):
-            counter = _counter(end, direction, place)
-            lines += [
-                f"add counter netdev {TABLE} {counter}",
-                f"add rule {chain} {_match(group)} counter name {counter}",
-            ]
+            for which, condition in _FLAGS.items():
+                counter = _counter(end, direction, place, which)
+                lines += [
+                    f"add counter netdev {TABLE} {counter}",
+                    f"add rule {chain} {_match(group)} {condition} counter name {counter}",
+                ]
         return lines
 
     async def read(self) -> dict[str, dict[str, int]]:
-        """Return the counts by point, "rx:eth0 in", and group."""
+        """Return the counts by point, "rx:eth0 in", and group; end packets stand apart, under `ends_of(group)`."""
         found: dict[str, dict[str, int]] = {}
         for namespace in self._layout.own_namespaces():
             ends = [end for end in self._ends if end.namespace == namespace]
@@ -77,14 +79,28 @@ class Meters:
             for end in ends:
                 for direction in ("in", "out"):
                     found[f"{end.place} {direction}"] = {
-                        str(group): counts.get(_counter(end, direction, place), 0)
+                        name: counts.get(_counter(end, direction, place, which), 0)
                         for place, group in enumerate(self._groups)
+                        for which, name in (("data", str(group)), ("ends", ends_of(str(group))))
                     }
         return found
 
 
-def _counter(end: End, direction: str, place: int) -> str:
-    return f"{direction}_{_plain(end.interface)}_{place}"
+def ends_of(group: str) -> str:
+    """Return under which name the packets stand that tell a stream's end: they are no part of its numbering."""
+    return f"{group} ends"
+
+
+_FLAGS_AT = 8 * (8 + 6)
+"""Of the probe's flags behind the UDP header, in bits."""
+_FLAGS = {
+    "data": f"@th,{_FLAGS_AT},16 & {FLAG_END} == 0",
+    "ends": f"@th,{_FLAGS_AT},16 & {FLAG_END} == {FLAG_END}",
+}
+
+
+def _counter(end: End, direction: str, place: int, which: str) -> str:
+    return f"{which}_{direction}_{_plain(end.interface)}_{place}"
 
 
 def _plain(interface: str) -> str:

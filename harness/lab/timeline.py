@@ -35,6 +35,7 @@ class Timeline:
         self._topology, self._meters, self._seed, self._log = topology, meters, seed, log
         self._events = [event for event in events if event.impair is not None]
         self._applied: dict[int, Applied] = {}  # by the place of the event, as the faults are
+        self._times: dict[int, list[int]] = {}
         self._faults: dict[int, Fault] = {}
 
     @property
@@ -82,7 +83,16 @@ class Timeline:
     async def _apply(self, place: int) -> None:
         impair = self._events[place].impair
         assert impair is not None
-        applied = await apply(impair, self._topology, seed=self._seed + place, log=self._log)
+        times: list[int] = []
+
+        def log(record: dict[str, Any]) -> None:
+            times.append(record["t_ns"])
+            self._log(record)
+
+        self._times[place] = times
+        applied = await apply(impair, self._topology, seed=self._seed + place, log=log)
+        for kind, name in applied.owned:
+            self._topology.own(kind, name)
         if isinstance(impair, Recreate):
             await self._meters.attach(impair.at)
         self._applied[place] = applied
@@ -91,14 +101,14 @@ class Timeline:
             at=next((str(found) for key in _WHERE if (found := getattr(impair, key, None))), ""),
             side=getattr(impair, "side", ""),
             direction=getattr(impair, "direction", ""),
-            from_ns=applied.t_ns,
+            from_ns=times[0],
         )
 
     async def _undo(self, place: int) -> None:
         applied = self._applied.pop(place)
-        counted = await applied.counted()
-        t_ns = await applied.undo()
-        self._faults[place] = msgspec.structs.replace(self._faults[place], counted=counted, until_ns=t_ns)
+        await applied.undo()
+        counted, until_ns = await applied.counted(), self._times[place][-1]
+        self._faults[place] = msgspec.structs.replace(self._faults[place], counted=counted, until_ns=until_ns)
 
     async def finish(self) -> None:
         """Take the counts of what still holds; it goes with the lab."""

@@ -117,7 +117,7 @@ class LabTopology:
         """
         layout = self.layout
         for name in layout.own_namespaces():
-            self._own("namespace", name)
+            self.own("namespace", name)
         await run_tool("ip", "-batch", "-", text="".join(f"netns add {name}\n" for name in layout.own_namespaces()))
         hosts = {host.name: host for host in layout.machines()}
         owners = [*hosts, *self._switches]
@@ -160,10 +160,11 @@ class LabTopology:
         path = make_cgroup(name)
         if path is None:
             raise LabError("this scenario blocks a program by its cgroup, and cgroup v2 is not writable here; try root")
-        self._own("cgroup", str(path))
+        self.own("cgroup", str(path))
         self._cgroups[host] = path
 
-    def _own(self, kind: str, name: str) -> None:
+    def own(self, kind: str, name: str) -> None:
+        """Take note of something that is to go with the lab: "namespace" or "cgroup", and its name."""
         self._journal.add(kind, name)
         self._made.append((kind, name))
 
@@ -299,4 +300,5 @@ async def _batch(namespace: str, lines: list[str], family: str = "") -> None:
 
 async def _is_up(namespace: str, interface: str) -> bool:
     found = await run_json("ip", "-j", "-n", namespace, "link", "show", "dev", interface)
-    return bool(found) and found[0].get("operstate") == "UP"
+    # a TAP device has no carrier of its own to tell
+    return bool(found) and found[0].get("operstate") in ("UP", "UNKNOWN")
