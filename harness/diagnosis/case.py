@@ -1,0 +1,342 @@
+"""A case: all that is known of a run, with the questions that the rules ask of it.
+
+Of the manifest's scenario only what was asked to be sent and received is kept: what a lab did to itself is no evidence.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from harness.diagnosis.egress import Egress, egress_of
+from harness.diagnosis.igmp import View, view_of
+from harness.diagnosis.snapshots import Snapshots
+from harness.diagnosis.symptoms import Symptom, address_of, find_symptoms
+from harness.diagnosis.witnesses import Hearing, hearing
+from harness.errors import UsageError
+from harness.model import Event, IPAddress, Manifest, ReceiverInfo, SenderInfo, StreamSummary, Summary, parse_address
+from harness.model.witness import Evidence, SwitchSample, WitnessKind, WitnessSeries
+from harness.units import format_duration
+
+NEAR_NS = 1_500_000_000
+"""A change this close to a window's edge may be its cause: links take a second to say that they are down."""
+
+WITNESSES: dict[WitnessKind, str] = {
+    "tap": "the capture tap",
+    "second-socket": "the second socket",
+    "reopened-socket": "the reopened socket",
+    "unicast-twin": "the unicast twin",
+}
+_KEPT = ("stream", "receiver", "host")
+
+
+class Case:
+    """The inputs of a diagnosis."""
+
+    def __init__(self, summary: Summary, manifest: Manifest, evidence: Evidence) -> None:
+        self.summary, self.manifest, self.evidence = summary, manifest, evidence
+        self.hosts = {host.name: Snapshots.of(host) for host in evidence.hosts}
+        self.scenario: dict[str, list[dict[str, Any]]] = {
+            name: [
+                {key: value for key, value in entry.items() if key != "impair"}
+                for entry in manifest.resolved.get(name) or []
+                if isinstance(entry, dict)
+            ]
+            for name in _KEPT
+        }
+        self.symptoms: list[Symptom] = find_symptoms(summary, manifest)
+        self.symptoms += [*self._astray(), *self._older_versions()]
+
+    def _astray(self) -> list[Symptom]:
+        """Return a symptom for each stream that left by another interface than expected."""
+        found = []
+        for info in self.manifest.senders:
+            egress = self.egress_of_info(info)
+            if egress is not None and egress.astray:
+                streams = [each for each in self.summary.streams if each.epoch == info.epoch]
+                found.append(
+                    Symptom(
+                        kind="egress",
+                        stream=streams[0] if streams else None,
+                        group=info.group,
+                        start_ns=egress.astray[0][1],
+                        end_ns=egress.astray[-1][2],
+                        n_packets=egress.n_astray,
+                        sender=next((each for each in self.summary.senders if each.epoch == info.epoch), None),
+                    )
+                )
+        return found
+
+    def _older_versions(self) -> list[Symptom]:
+        """Return a symptom for each receiver whose interface fell back to an older IGMP version during the run."""
+        found = []
+        for info in self.manifest.receivers:
+            symptom = Symptom(kind="igmp-version", receiver=info.name, group=info.groups[0] if info.groups else "")
+            host, name = self.receiver_host(symptom), self.interface(symptom)
+            was, now = (host.membership_version(name, is_after=is_after) for is_after in (False, True))
+            if was is not None and now is not None and now < was:
+                found.append(symptom)
+        return found
+
+    # Who is who
+
+    def receiver(self, symptom: Symptom) -> ReceiverInfo | None:
+        """Return the receiver of a symptom."""
+        return next((info for info in self.manifest.receivers if info.name == symptom.receiver), None)
+
+    def interface(self, symptom: Symptom) -> str | None:
+        """Return the name of the interface where a symptom's packets arrive, or should."""
+        info = self.receiver(symptom)
+        if info is not None and info.interface:
+            return info.interface
+        return symptom.stream.interface if symptom.stream is not None else None
+
+    def receiver_host(self, symptom: Symptom) -> Snapshots:
+        """Return the snapshots of the receiver's host; empty ones where there are none."""
+        return self._host(symptom.receiver.partition("/")[0])
+
+    def sender_host(self, symptom: Symptom) -> Snapshots:
+        """Return the snapshots of the sender's host; empty ones where there are none."""
+        info = self.sender(symptom)
+        return self._host(info.host) if info is not None else Snapshots("")
+
+    def _host(self, name: str) -> Snapshots:
+        if name in self.hosts:
+            return self.hosts[name]
+        return next(iter(self.hosts.values())) if len(self.hosts) == 1 else Snapshots(name)
+
+    def sender(self, symptom: Symptom) -> SenderInfo | None:
+        """Return what the sender of a symptom's stream was asked for; None when it is not of this run."""
+        source = symptom.sender or symptom.stream
+        if source is None:
+            return None
+        senders = self.manifest.senders
+        known = [each for each in senders if (each.stream_id, each.epoch) == (source.stream_id, source.epoch)]
+        return known[0] if known else next((each for each in senders if each.group == symptom.group), None)
+
+    def group(self, symptom: Symptom) -> IPAddress | None:
+        """Return the address that a symptom's packets are sent to; None when there is none to read."""
+        return self.address(address_of(symptom.group))
+
+    @staticmethod
+    def address(text: str) -> IPAddress | None:
+        """Return an address, None for what is none."""
+        try:
+            return parse_address(text)
+        except UsageError:
+            return None
+
+    def source_address(self, symptom: Symptom) -> IPAddress | None:
+        """Return the address that a symptom's packets come from."""
+        texts = [symptom.stream.source if symptom.stream is not None else ""]
+        info = self.sender(symptom)
+        texts += [info.source] if info is not None else []
+        found = (self.address(address_of(text)) for text in texts if text)
+        return next((each for each in found if each is not None and not each.is_unspecified), None)
+
+    # Who heard
+
+    def series(self, kind: WitnessKind, symptom: Symptom) -> list[WitnessSeries]:
+        """Return the witnesses of a kind beside a symptom's receiver, of its group."""
+        every = [each for host in self.evidence.hosts for each in host.witnesses if each.kind == kind]
+        host = symptom.receiver.partition("/")[0]
+        beside = [each for each in every if each.receiver in (symptom.receiver, host) and each.direction == "in"]
+        mine = {each.name: each for each in self.evidence.hosts}.get(host)
+        if kind == "tap" and not beside and mine is not None:
+            beside = [each for each in mine.witnesses if each.kind == "tap" and each.direction == "in"]
+        return [each for each in beside if each.group == symptom.group]
+
+    def hearing(self, kind: WitnessKind, symptom: Symptom) -> Hearing:
+        """Return whether a witness of a kind heard during a symptom, and how much."""
+        quiet = [
+            (each.start_ns, each.end_ns)
+            for each in self.symptoms
+            if each.kind == "window" and each.receiver == symptom.receiver and each.group == symptom.group
+        ]
+        series = self.series(kind, symptom)
+        if kind == "tap":
+            wanted = self.interface(symptom)
+            series = [each for each in series if not each.interface or wanted is None or each.interface == wanted]
+        n_due = symptom.n_packets if symptom.n_packets > 1 else None
+        return hearing(series, symptom.start_ns, symptom.end_ns, quiet, n_due)
+
+    def heard(self, kind: WitnessKind, symptom: Symptom) -> bool | None:
+        """Return whether a witness of a kind heard during a symptom; None when it cannot be told."""
+        return self.hearing(kind, symptom).is_heard
+
+    def left(self, symptom: Symptom) -> Hearing:
+        """Return whether the sender's tap saw a symptom's packets leave."""
+        info = self.sender(symptom)
+        if info is None:
+            return Hearing(None, why="the sender is not of this run")
+        host = next((each for each in self.evidence.hosts if each.name == info.host), None)
+        taps = [
+            each
+            for each in (host.witnesses if host is not None else [])
+            if each.kind == "tap" and each.direction == "out" and each.group == symptom.group
+        ]
+        return hearing(taps, symptom.start_ns, symptom.end_ns, [], symptom.n_packets if symptom.n_packets > 1 else None)
+
+    def egress(self, symptom: Symptom) -> Egress | None:
+        """Return by which interfaces a symptom's packets left; None without the sender's taps and routes."""
+        info = self.sender(symptom)
+        return self.egress_of_info(info) if info is not None else None
+
+    def egress_of_info(self, info: SenderInfo) -> Egress | None:
+        """Return by which interfaces a sender's packets left."""
+        group = self.address(address_of(info.group))
+        return egress_of(info, group, self._host(info.host)) if group is not None else None
+
+    def system_rise(self, name: str) -> int | None:
+        """Return the rise of the run's own watch on a system counter, over all hosts; None when nobody watched."""
+        rises = [rise for key, rise in self.manifest.system_counters.items() if key.endswith(f".{name}")]
+        return sum(rises) if rises else None
+
+    def same_stream_elsewhere(self, symptom: Symptom) -> list[tuple[StreamSummary, bool]]:
+        """Return the same stream at other receivers, each with whether it came there during the symptom."""
+        mine = symptom.stream
+        if mine is None:
+            return []
+        return [
+            (
+                each,
+                not any(
+                    window.start_ns < symptom.end_ns and window.end_ns > symptom.start_ns for window in each.windows
+                ),
+            )
+            for each in self.summary.streams
+            if each.receiver != mine.receiver and each.group == mine.group
+            if each.epoch == mine.epoch and each.stream_id == mine.stream_id and (each.received or each.windows)
+        ]
+
+    def is_same_machine(self, one: str, other: str) -> bool:
+        """Whether two receivers are on one machine, by their hosts' names, declarations and hardware addresses."""
+        names = [label.partition("/")[0] for label in (one, other)]
+        shares = {str(each.get("name")): each.get("shares") for each in self.scenario["host"]}
+        homes = [shares.get(name) or name for name in names]
+        if homes[0] == homes[1]:
+            return True
+        hardware = [self.hosts[name].hardware if name in self.hosts else set() for name in names]
+        return bool(hardware[0]) and hardware[0] == hardware[1]
+
+    # What changed, and when
+
+    def changes_near(self, kind: str, t_ns: int, *, host: str = "", near_ns: int = NEAR_NS) -> list[Event]:
+        """Return observed changes of a kind close to a moment, those of other hosts left out where that is told."""
+        return [
+            event
+            for event in self.summary.events
+            if event.kind == kind and abs(event.t_ns - t_ns) <= near_ns and self._concerns(event, host)
+        ]
+
+    def changes(self, kind: str, host: str = "") -> list[Event]:
+        """Return all observed changes of a kind."""
+        return [event for event in self.summary.events if event.kind == kind and self._concerns(event, host)]
+
+    def _concerns(self, event: Event, host: str) -> bool:
+        """Whether an event is of a host: runs over several hosts write "name: text"."""
+        name, colon, _ = event.text.partition(": ")
+        known = {each.name for each in self.manifest.hosts} | set(self.hosts)
+        return not host or not colon or name not in known or name == host
+
+    def is_other_interface(self, event: Event, symptom: Symptom) -> bool:
+        """Whether an event names an interface that is neither the receiver's nor the sender's."""
+        info = self.sender(symptom)
+        mine = {self.interface(symptom), info.interface if info is not None else None} - {None}
+        known = {name for host in self.hosts.values() for name, _, _ in host.addresses()}
+        named = {name for name in known if name in event.text.replace(":", " ").split()}
+        return bool(mine) and bool(named) and not named & mine
+
+    def cures(self, symptom: Symptom) -> list[Event]:
+        """Return joins and reopenings of a symptom's receiver within it, its first and last moment left out."""
+        return [
+            event
+            for event in self.summary.events
+            if event.kind in ("reopen", "join")
+            and event.receiver in ("", symptom.receiver)
+            and symptom.start_ns + NEAR_NS // 3 < event.t_ns <= symptom.end_ns + NEAR_NS // 3
+        ]
+
+    def is_cured_by(self, symptom: Symptom) -> Event | None:
+        """Return the join or reopening right before a symptom ended; None when it did not end by one."""
+        if symptom.is_to_end:
+            return None
+        found = [event for event in self.cures(symptom) if symptom.end_ns - event.t_ns <= NEAR_NS]
+        return found[-1] if found else None
+
+    def windows(self, receiver: str, group: str = "") -> list[Symptom]:
+        """Return the drop-outs of a receiver, by time."""
+        mine = [each for each in self.symptoms if each.kind == "window" and each.receiver == receiver]
+        return sorted((each for each in mine if not group or each.group == group), key=lambda each: each.start_ns)
+
+    # Memberships on the wire, and the switch
+
+    def igmp(self, symptom: Symptom) -> View:
+        """Return the queries and reports that concern a symptom's group at its receiver."""
+        host = self.receiver_host(symptom)
+        own = {str(address) for _, address, _ in [*host.addresses(), *host.addresses(is_after=True)]}
+        return view_of(self.summary.membership, host.name, self.interface(symptom), self.group(symptom), own)
+
+    def asked_elsewhere(self, symptom: Symptom, start_ns: int, end_ns: int) -> int:
+        """Return how many general queries other interfaces heard in a time."""
+        group, mine = self.group(symptom), self.igmp(symptom).link
+        if self.summary.membership is None or group is None:
+            return 0
+        family = "IGMP" if group.version == 4 else "MLD"
+        others = [each for each in self.summary.membership.links if each.family == family and each is not mine]
+        return max((sum(start_ns <= t_ns <= end_ns for t_ns in each.query_ns) for each in others), default=0)
+
+    @cached_property
+    def switches(self) -> list[SwitchSample]:
+        """Samples of switches, by time."""
+        return sorted(self.evidence.switches, key=lambda sample: sample.t_ns)
+
+    def switch_asks(self, start_ns: int, end_ns: int) -> bool | None:
+        """Whether a switch that can be read was the querier, or knew one, all through a time; None when not told."""
+        inside = [each for each in self.switches if start_ns <= each.t_ns <= end_ns]
+        known = [asks for asks in (_asks(each) for each in inside) if asks is not None]
+        return all(known) if known else None
+
+    def switch_forgot(self, symptom: Symptom) -> bool | None:
+        """Whether a readable switch had no port for the group within a drop-out, and had one before it."""
+        group = address_of(symptom.group)
+        before = [_ports(each, group) for each in self.switches if each.t_ns < symptom.start_ns]
+        within = [_ports(each, group) for each in self.switches if symptom.start_ns <= each.t_ns < symptom.end_ns]
+        if not within:
+            return None
+        most = max((len(each) for each in before), default=0)
+        return min(len(each) for each in within) < max(most, 1)
+
+    # Words
+
+    def clock(self, t_ns: int) -> str:
+        """Return a moment as people write it, in UTC to the millisecond."""
+        return datetime.fromtimestamp(t_ns // 1_000_000 / 1_000, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+    def when(self, symptom: Symptom) -> str:
+        """Return from when to when and how long."""
+        length = format_duration(symptom.duration_ns)
+        return f"{self.clock(symptom.start_ns)} to {self.clock(symptom.end_ns)} UTC ({length})"
+
+    def words(self, symptom: Symptom) -> dict[str, str]:
+        """Return what every sentence may be filled with."""
+        return {
+            "group": symptom.group or "the group",
+            "receiver": f"receiver {symptom.receiver}" if symptom.receiver else "the receiver",
+            "interface": self.interface(symptom) or "the interface that the kernel chose",
+            "when": self.when(symptom),
+            "n": f"{symptom.n_packets:,}",
+        }
+
+
+def _asks(sample: SwitchSample) -> bool | None:
+    """Whether a switch had a querier, by what it says of itself."""
+    value = next((value for key, value in sample.settings.items() if key.endswith("querier")), None)
+    if value is not None:
+        return str(value).lower() in ("1", "true", "on") or bool(sample.querier)
+    return bool(sample.querier) if sample.querier else None
+
+
+def _ports(sample: SwitchSample, group: str) -> list[str]:
+    return [port for key, ports in sample.members.items() if group in key for port in ports]

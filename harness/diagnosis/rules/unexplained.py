@@ -1,0 +1,97 @@
+"""What is said where no cause is found: the network took it, or nobody can tell."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from harness.diagnosis.case import Case
+from harness.diagnosis.finding import Finding, Rule
+from harness.diagnosis.rules.pieces import LOSS, witness, words
+from harness.diagnosis.symptoms import Symptom, SymptomKind
+from harness.model.witness import WitnessKind
+
+_ALL: frozenset[SymptomKind] = frozenset(get_args(SymptomKind))
+_ASKED: tuple[tuple[WitnessKind, str], ...] = (
+    ("tap", "no capture tap told"),
+    ("second-socket", "no second socket"),
+    ("unicast-twin", "no unicast twin"),
+)
+
+
+def network_outage(case: Case, symptom: Symptom) -> Finding | None:
+    """Nothing reached the interface, and nothing says why."""
+    tap = case.heard("tap", symptom)
+    if tap is not False:
+        return None
+    weighing = words(case, symptom)
+    witness(weighing, case, symptom, "tap", wants=False, weight=2, factor=0.1)
+    left = case.left(symptom)
+    yes = f"the sender's tap saw {left.n:,} packets leave meanwhile"
+    weighing.add(
+        1,
+        left.is_heard,
+        yes=yes,
+        no="the sender's tap saw none leave",
+        unknown=f"the sender's tap: {left.why}",
+        factor=0.5,
+    )
+    twin = case.hearing("unicast-twin", symptom)
+    yes = (
+        "unicast from the same sender stopped as well"
+        if twin.is_heard is False
+        else f"unicast went on: {twin.n:,} packets"
+    )
+    weighing.add(1, None if twin.is_heard is None else True, yes=yes, unknown=f"the unicast twin: {twin.why}")
+    return weighing.result(0.4)
+
+
+def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
+    """What is there says too little."""
+    weighing = words(case, symptom)
+    missing: list[str] = []
+    if symptom.kind in ("window", "scattered"):
+        what = (
+            f"{symptom.n_packets:,} packets of {symptom.group} went missing"
+            if symptom.stream and symptom.stream.expected
+            else (f"nothing came of {symptom.group}")
+        )
+        for kind, name in _ASKED:
+            if case.heard(kind, symptom) is None:
+                missing.append(name)
+        if case.summary.membership is None:
+            missing.append("IGMP was not captured")
+        if case.sender(symptom) is None:
+            missing.append("the sender keeps no log here")
+    else:
+        what = symptom.text or f"a {symptom.kind.replace('-', ' ')}"
+    weighing.say(what=what, why=", ".join(missing[:3]) or "the evidence contradicts every known cause")
+    for name in missing:
+        weighing.add(0, None, unknown=name)
+    weighing.add(1, True, yes=f"{what}, {case.when(symptom)}" if symptom.end_ns > symptom.start_ns else what)
+    return weighing.result(0.2)
+
+
+RULES = (
+    Rule(
+        "network-outage",
+        "{group} did not reach {interface} of {receiver}; nothing says why ({when})",
+        LOSS,
+        network_outage,
+        "the tap at the receiver is silent, and no other cause fits",
+        "a tap half-way, at the switch's mirror port, at the same time",
+        "look at the switch and the links between sender and receiver at that time",
+        "packet(7): what the tap does not see did not arrive",
+        is_fallback=True,
+    ),
+    Rule(
+        "cannot-tell",
+        "Cannot tell why {what}, because: {why}",
+        _ALL,
+        cannot_tell,
+        "no cause's evidence is there",
+        "the run with witnesses: tap (needs privileges), second socket, unicast twin",
+        "run `harness doctor`, then repeat with witnesses on both hosts",
+        "undefined is not zero",
+        is_fallback=True,
+    ),
+)
