@@ -215,7 +215,7 @@ def imitate(folder: Path, boots: int, seed: int, kill_ratio: float = 0.5) -> Imi
             break
     else:
         result.wrong.append(f"no end after {most} starts")
-    _hold(result, journal, ledger)
+    hold(result, journal, ledger)
     return result
 
 
@@ -248,7 +248,7 @@ def _after_kill(here: Here, journal: Path, chance: random.Random, result: Imitat
     result.boot_ids += 1
 
 
-def _hold(result: Imitated, journal: Path, ledger: Path) -> None:
+def hold(result: Imitated, journal: Path, ledger: Path) -> None:
     """Hold the journal against the ledger; both are read here in the plainest way, not by the code under test."""
     ends: dict[int, list[dict[str, object]]] = {}
     begins: Counter[int] = Counter()

@@ -111,3 +111,12 @@ class Lock:
             write_all(self._file, msgspec.json.encode(holder) + b"\n")
         except OSError as exc:
             raise StorageError(f"cannot write the lock of the campaign: {exc.strerror}; is the disk full?") from exc
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a lock now; looking does not take it."""
+    try:
+        holder = msgspec.json.decode(path.read_bytes(), type=Holder)
+        return abs(psutil.Process(holder.pid).create_time() - holder.started_s) <= 1
+    except (OSError, msgspec.DecodeError, psutil.Error):
+        return False

@@ -82,7 +82,7 @@ def _judged(test: VariableTest, p_adjusted: float | None) -> VariableTest:
     is_significant = p_adjusted <= ALPHA
     known = [rate.rate for rate in test.rates if rate.rate is not None]
     needed = None if is_significant else boots_needed(max(known), min(known), ALPHA)
-    said = f"{test.sentence}, p = {format_p(p_adjusted)}"
+    said = f"{test.sentence}, p {format_p(p_adjusted)}"
     if is_significant:
         said += ": the fault depends on it"
     elif needed is not None:
@@ -95,12 +95,14 @@ def _judged(test: VariableTest, p_adjusted: float | None) -> VariableTest:
 
 
 def format_p(p: float) -> str:
-    """Return a p-value with two significant digits.
+    """Return a p-value with what stands before it.
 
     >>> format_p(0.00832), format_p(0.5), format_p(1e-9)
-    ('0.0083', '0.50', '0.0000')
+    ('= 0.0083', '= 0.50', '< 0.0001')
     """
-    return f"{p:.2f}" if p >= 0.095 else f"{p:.4f}" if p < 0.01 else f"{p:.3f}"
+    if p < 0.0001:
+        return "< 0.0001"
+    return f"= {p:.2f}" if p >= 0.095 else f"= {p:.4f}" if p < 0.01 else f"= {p:.3f}"
 
 
 def format_percent(ratio: float | None) -> str:
@@ -116,12 +118,13 @@ def _sentence(total: Rate, tests: Sequence[VariableTest]) -> str:
     if not total.ran:
         return "no boot could tell anything of the fault"
     bounds = f"{format_percent(total.low)} to {format_percent(total.high)}"
-    said = f"the fault was seen on {total.reproduced} of {total.ran} boots ({format_percent(total.rate)}; {bounds})"
+    rate = f"{format_percent(total.rate)}, {CONFIDENCE * 100:.0f} % bounds {bounds}"
+    said = f"the fault was seen on {total.reproduced} of {total.ran} boots ({rate})"
     telling = [test for test in tests if test.is_significant]
     if telling:
         best = min(telling, key=lambda test: test.p_adjusted or 0.0)
         rates = ", ".join(f"{rate.value} {rate.reproduced} of {rate.ran}" for rate in best.rates)
-        said += f"; it depends on {best.variable}: {rates}, p = {format_p(best.p_adjusted or 0.0)}"
+        said += f"; it depends on {best.variable}: {rates}, p {format_p(best.p_adjusted or 0.0)}"
     return said
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "send": "send a stream of probes",
     "receive": "join groups, record, analyze, report",
     "run": "run a scenario, whole: traffic, timeline, verdict",
+    "campaign": "run the same across reboots until a fault is reproduced",
     "lab": "provoke each cause of a drop-out on this machine, and see it named",
     "search": "search for the highest rate without loss",
     "bench": "measure this engine beside its peers and a bare loop",
