@@ -114,7 +114,7 @@ def _make(case: Case, template: Template, redactor: Redactor | None, limit: int,
     _add_scenario(run, material)
     slices = _slices(run, scratch / SLICE_NAME, material)
     first = next(slices, None)
-    material.entries += [first[0]] if first else []
+    material.entries += [first] if first else []
     material.entries.sort(key=_place)
     complete = functools.partial(_completed, run, template, redactor is not None)
     entries = reduce.fit(material, slices, complete, limit)
@@ -171,7 +171,7 @@ def _add_scenario(run: _Run, material: Material) -> None:
     material.entries.append(Entry(COMMAND, f"harness run {SCENARIO}\n".encode(), "the command that repeats the run"))
 
 
-def _slices(run: _Run, target: Path, material: Material) -> Iterator[tuple[Entry, around.Cut]]:
+def _slices(run: _Run, target: Path, material: Material) -> Iterator[Entry]:
     """Yield the slice around the worst window, then shorter and shorter ones."""
     window = around.window_of(run.summary)
     streams: Sequence[Any] = run.manifest.streams
@@ -189,14 +189,13 @@ def _slices(run: _Run, target: Path, material: Material) -> Iterator[tuple[Entry
             SLICE_NAME, "no packet lies around the worst window" if not any(numbers) else "too many packets"
         )
         return
+    length = format_duration(window.duration_ns)
     for cut, n in possible:
         if n:
             made = around.write_slice(run.reader, streams, cut, target)
-            length = format_duration(window.duration_ns)
-            words = (
-                f"{made.n_frames:,} frames: {cut.words} ({length} long); headers made from the recording, no payloads"
-            )
-            yield Entry(SLICE_NAME, made.data, words, SLICE), cut
+            words = f"{made.n_frames:,} frames: {cut.words} (it lasts {length}); headers made again, no payloads"
+            shortened = "" if cut == wanted[0] else "; shortened to fit"
+            yield Entry(SLICE_NAME, made.data, words + shortened, SLICE)
 
 
 def _completed(run: _Run, template: Template, is_redacted: bool, material: Material) -> list[Entry]:

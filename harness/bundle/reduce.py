@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness.bundle import archive
-from harness.bundle.around import Cut
 from harness.bundle.material import (
     CORE,
     EVIDENCE,
@@ -40,14 +39,12 @@ Complete = Callable[[Material], list[Entry]]
 """Adds what tells of the others, the README and the checksums."""
 
 
-def fit(
-    material: Material, cut_again: Iterator[tuple[Entry, Cut] | None], complete: Complete, limit: int
-) -> list[Entry]:
+def fit(material: Material, cut_again: Iterator[Entry], complete: Complete, limit: int) -> list[Entry]:
     """Return the entries of a bundle that is not larger than `limit` bytes.
 
     Args:
       material: everything; what has to go is moved to its `left_out`.
-      cut_again: shorter slices, one after the other; ends, or None, when there is none any more.
+      cut_again: shorter slices, one after the other; ends when there is none any more.
       complete: called after every change.
       limit: in bytes.
 
@@ -83,10 +80,10 @@ def _drop(material: Material, rank: int, limit: int) -> None:
     material.entries = [entry for entry in material.entries if entry.rank != rank]
 
 
-def _shorten(material: Material, cut_again: Iterator[tuple[Entry, Cut] | None], limit: int) -> None:
+def _shorten(material: Material, cut_again: Iterator[Entry], limit: int) -> None:
     shorter = next(cut_again, None)
     material.entries = [entry for entry in material.entries if entry.rank != SLICE]
     if shorter is None:
         material.leave_out(SLICE_NAME, f"even its shortest form does not fit into {format_scaled(limit, 'B')}")
         return
-    material.entries.append(shorter[0])
+    material.entries.append(shorter)
