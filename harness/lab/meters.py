@@ -13,6 +13,7 @@ from harness.model.scenario import Scenario
 from protocols.probe import FLAG_END
 
 TABLE = "harness_meter"
+OTHER = "other"
 _EARLY, _LATE = -400, 400
 """Outgoing datagrams are counted before any impairment of that end, incoming ones after it."""
 
@@ -63,12 +64,18 @@ class Meters:
                 counter = _counter(end, direction, place, which)
                 lines += [
                     f"add counter netdev {TABLE} {counter}",
-                    f"add rule {chain} {_match(group)} {condition} counter name {counter}",
+                    f"add rule {chain} {_match(group)} {condition} counter name {counter} accept",
                 ]
+        other = f"other_{direction}_{_plain(end.interface)}"
+        lines += [f"add counter netdev {TABLE} {other}", f"add rule {chain} meta l4proto udp counter name {other}"]
         return lines
 
     async def read(self) -> dict[str, dict[str, int]]:
-        """Return the counts by point, "rx:eth0 in", and group; end packets stand apart, under `ends_of(group)`."""
+        """Return the counts by point, "rx:eth0 in", and group.
+
+        End packets stand apart, under `ends_of(group)`, and all other UDP packets under OTHER, later fragments of
+        datagrams among them.
+        """
         found: dict[str, dict[str, int]] = {}
         for namespace in self._layout.own_namespaces():
             ends = [end for end in self._ends if end.namespace == namespace]
@@ -83,6 +90,8 @@ class Meters:
                         for place, group in enumerate(self._groups)
                         for which, name in (("data", str(group)), ("ends", ends_of(str(group))))
                     }
+                    other = counts.get(f"other_{direction}_{_plain(end.interface)}", 0)
+                    found[f"{end.place} {direction}"][OTHER] = other
         return found
 
 

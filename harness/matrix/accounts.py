@@ -64,6 +64,8 @@ def _host_counts(path: Path, scenario: Scenario, record: LabRecord) -> dict[str,
             for kind, why in (("block", "a policy of the host"), ("recreate", "no membership"), ("address", "a source"))
             if kind in kinds
         ]
+        if any(fault.counted.get("dropped fragment") for fault in record.faults):
+            filters.append("not all of its fragments")
         found[label] = HostCounts(counted, tuple(filters))
     return found
 

@@ -127,7 +127,7 @@ def test_meters_count_every_datagram_at_both_ends_of_each_cable(tmp_path: Path) 
             return await meters.read()
 
     found = trio.run(count)
-    assert found["tx:eth0 out"] == {"239.77.1.1:5000": 42, "239.77.1.1:5000 ends": 0}
+    assert found["tx:eth0 out"] == {"239.77.1.1:5000": 42, "239.77.1.1:5000 ends": 0, "other": 0}
     assert found["sw:to-tx in"]["239.77.1.1:5000"] == 42
     assert found["rx:eth0 in"]["239.77.1.1:5000"] == 0, "nobody joined, so the switch keeps it"
 
