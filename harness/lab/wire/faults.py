@@ -121,6 +121,14 @@ class Faults:
         counts.n_refused += 1
         self._record(sent.number, sent.direction, sent.original, "refused", now_ns, errno=errno)
 
+    def give_up(self, direction: int, data: bytes, now_ns: int) -> None:
+        """Take in a frame that is not to be carried any more."""
+        self._n_frames += 1
+        counts = self.counts[direction]
+        counts.n_in += 1
+        counts.n_unread += 1
+        self._record(self._n_frames, direction, data, "unread", now_ns)
+
     def finish(self, now_ns: int) -> None:
         """Record the frames still held; they are lost."""
         for _, _, frame in sorted(self._heap, key=lambda entry: entry[2].number):

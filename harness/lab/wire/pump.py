@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from harness.lab.wire.cap import RateCap, burst_of
+from harness.lab.wire.cap import DEFAULT_CAP_PPS, RateCap, burst_of
 from harness.lab.wire.ends import OpenEnd
 from harness.lab.wire.faults import Faults, Sent
 from harness.lab.wire.plan import Plan
@@ -25,8 +25,8 @@ BATCH = 64
 WATCH_NS = 100_000_000
 """How long the wire sleeps at most, so that it notices the end of its parent."""
 
-DRAIN_S = 1.0
-"""How long frames are still read when the wire is told to stop."""
+DRAIN_S = 3.0
+"""How long frames are still carried when the wire is told to stop; what then waits is counted."""
 
 
 def queue_of(cap_pps: float) -> int:
@@ -118,6 +118,7 @@ class Pump:
         deadline = time.monotonic() + DRAIN_S
         while self.turn() and time.monotonic() < deadline:
             pass
+        self._give_up()
         self._faults.finish(time.monotonic_ns())
         ledger = self.ledger()
         ledger.end_monotonic_ns = time.monotonic_ns()
@@ -142,6 +143,15 @@ class Pump:
             start_realtime_ns=self._start.realtime_ns if self._start else None,
             start_monotonic_ns=self._start.monotonic_ns if self._start else None,
         )
+
+    def _give_up(self) -> None:
+        """Count what still waits, up to what the queues hold: who goes on sending is not waited for."""
+        for direction in (FORWARD, BACKWARD):
+            for _ in range(2 * queue_of(self._cap_pps or DEFAULT_CAP_PPS)):
+                frame = self._ends[direction].read()
+                if frame is None:
+                    break
+                self._faults.give_up(direction, frame, time.monotonic_ns())
 
     def _send(self, sent: Sent) -> None:
         if number := self._ends[1 - sent.direction].write(sent.data):

@@ -10,8 +10,19 @@ VERSION = 1
 FORWARD, BACKWARD = 0, 1
 DIRECTIONS: tuple[Literal["forward", "backward"], Literal["forward", "backward"]] = ("forward", "backward")
 
-Did = Literal["dropped", "over_rate", "hold_full", "refused", "held_at_end", "duplicated", "corrupted", "held", "sent"]
-LOST: frozenset[Did] = frozenset(("dropped", "over_rate", "hold_full", "held_at_end"))
+Did = Literal[
+    "dropped",
+    "over_rate",
+    "hold_full",
+    "refused",
+    "held_at_end",
+    "unread",
+    "duplicated",
+    "corrupted",
+    "held",
+    "sent",
+]
+LOST: frozenset[Did] = frozenset(("dropped", "over_rate", "hold_full", "held_at_end", "unread"))
 """What was done to frames that did not leave; of those refused, a copy may have left."""
 
 
@@ -23,7 +34,7 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
       direction: forward is from the first end to the second.
       did: "dropped", "duplicated", "corrupted" or "held" by a fault; "over_rate", above the wire's cap; "hold_full",
         beyond its hold_limit; "refused" by the kernel when it should leave; "held_at_end", when the wire was stopped;
-        "sent", left after it was held, and any frame that leaves where all are logged.
+        "unread", in its queue then, and too many to be carried; "sent", left after it was held, and any frame that leaves where all are logged.
       monotonic_ns, realtime_ns: when, on both clocks of this machine.
       fault: label of the fault that did it.
       to: UDP destination, "239.1.2.3:5000".
@@ -66,6 +77,7 @@ class DirectionLedger(msgspec.Struct, kw_only=True):
       n_hold_full: beyond the hold_limit.
       n_refused: the kernel would not take them when they should leave.
       n_held: still held; at the end they are lost.
+      n_unread: found in the queue when the wire was stopped, and too many to be carried.
       n_duplicated: copies made, each counted.
       n_corrupted, n_delayed, n_reordered: frames so treated that left or were to leave.
       n_completed: checksums left to the network card by the sending kernel, which the wire wrote.
@@ -80,6 +92,7 @@ class DirectionLedger(msgspec.Struct, kw_only=True):
     n_hold_full: int = 0
     n_refused: int = 0
     n_held: int = 0
+    n_unread: int = 0
     n_duplicated: int = 0
     n_corrupted: int = 0
     n_delayed: int = 0
@@ -101,7 +114,7 @@ class DirectionLedger(msgspec.Struct, kw_only=True):
     @property
     def _n_stayed(self) -> int:
         of_faults = sum(self.n_dropped.values())
-        return of_faults + self.n_over_rate + self.n_hold_full + self.n_refused + self.n_held
+        return of_faults + self.n_over_rate + self.n_hold_full + self.n_refused + self.n_held + self.n_unread
 
 
 class Ledger(msgspec.Struct, kw_only=True):

@@ -22,6 +22,7 @@ from harness.lab.wire.truth import Start
 
 READY_S = 20.0
 ANSWER_S = 10.0
+STOP_S = 30.0
 MEASURE_S = 60.0
 DRAIN_S = 5.0
 _LOOK_S = 0.01
@@ -197,7 +198,9 @@ class Wire:
 
     async def _order(self, do: Literal["start", "count", "stop"], **times: int | None) -> Reply:
         self._last_id += 1
-        return await self._ask(Order(id=self._last_id, do=do, **times), self._last_id, ANSWER_S)
+        return await self._ask(
+            Order(id=self._last_id, do=do, **times), self._last_id, STOP_S if do == "stop" else ANSWER_S
+        )
 
     async def _ask(self, message: Setup | Order, number: int | None, timeout_s: float) -> Reply:
         """Send a line and return the answer to it; answers that nobody waited for are passed over."""

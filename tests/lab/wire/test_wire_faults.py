@@ -218,6 +218,13 @@ def test_what_is_held_at_the_end_is_logged() -> None:
     assert faults.counts[0].imbalance == 0
 
 
+def test_what_is_given_up_is_counted_and_logged() -> None:
+    faults = machine("")
+    faults.give_up(1, FRAMES[4], 3)
+    assert of(faults.take_records(), "unread") == [4]
+    assert (faults.counts[1].n_in, faults.counts[1].n_unread, faults.counts[1].imbalance) == (1, 1, 0)
+
+
 def test_what_the_kernel_refuses_is_taken_back() -> None:
     faults = machine("")
     (sent,) = faults.offer(0, FRAMES[4], 0)
