@@ -110,7 +110,7 @@ def _make(case: Case, template: Template, redactor: Redactor | None, limit: int,
     material = gathering.read()
     run = _opened(case, material)
     material.entries += _drawn(run, drawn)
-    material.entries += case.figures(drawn, run.campaign, material, is_redacted=redactor is not None)
+    material.entries += case.figures(drawn, run.campaign)
     _add_scenario(run, material)
     slices = _slices(run, scratch / SLICE_NAME, material)
     first = next(slices, None)

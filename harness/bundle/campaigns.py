@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bundle.material import CORE, EVIDENCE, OTHER_HOSTS, VECTOR, Entry, Gathering, Material
+from harness.bundle.material import CORE, EVIDENCE, OTHER_HOSTS, VECTOR, Entry, Gathering
 from harness.errors import RecordError, UsageError
 from harness.model.boots import CAMPAIGN_VERSION, BootMeasures, CampaignSummary
+from harness.plots.campaign import plot_campaign
 from harness.store import open_run
 from harness.store.documents import read_document
 
 SUMMARY, JOURNAL, BOOTS = "campaign.json", "journal.jsonl", "boots"
 _FOLDER = "campaign"
+_FIGURES = {
+    "raster": "every boot in a row: delivered, lost, silent",
+    "first-packet": "time to the first packet, boot by boot",
+    "rates": "how often, by variable",
+}
 _OF_BOOT = {
     "measures.json": "what was measured on the boot",
     "boot.json": "what the campaign itself knows of the boot",
@@ -53,30 +58,15 @@ class Case:
             for name, what in _OF_BOOT.items():
                 gathering.find_file(boot / name, f"{_FOLDER}/{BOOTS}/{boot.name}/{name}", what, OTHER_HOSTS)
 
-    def figures(
-        self, scratch: Path, campaign: CampaignSummary | None, material: Material, *, is_redacted: bool
-    ) -> Iterator[Entry]:
-        """Yield a campaign's figures: drawn anew where that is possible, else as they are unless redaction is asked."""
+    def figures(self, scratch: Path, campaign: CampaignSummary | None) -> Iterator[Entry]:
+        """Yield the figures of a campaign, drawn from the summary that is in the bundle; nothing for a run."""
         if campaign is None:
             return
-        pictures = _redrawn(campaign, scratch / _FOLDER)
-        if pictures is None:
-            pictures = sorted((self.path / "plots").glob("*.[ps][nv]g"))
-            if is_redacted:
-                for picture in pictures:
-                    material.leave_out(f"{_FOLDER}/plots/{picture.name}", "it cannot be drawn again without names")
-                return
-        for picture in pictures:
+        for picture in plot_campaign(campaign, scratch / _FOLDER):
             rank = VECTOR if picture.suffix == ".svg" else CORE
-            yield Entry(f"{_FOLDER}/plots/{picture.name}", picture.read_bytes(), "the boots in a figure", rank)
-
-
-def _redrawn(campaign: CampaignSummary, folder: Path) -> list[Path] | None:
-    try:
-        draw = importlib.import_module("harness.plots.campaign").plot_campaign
-    except (ImportError, AttributeError):
-        return None
-    return list(draw(campaign, folder))
+            yield Entry(
+                f"{_FOLDER}/plots/{picture.name}", picture.read_bytes(), _FIGURES.get(picture.stem, "boots"), rank
+            )
 
 
 def open_case(path: Path) -> Case:
@@ -84,8 +74,10 @@ def open_case(path: Path) -> Case:
 
     Raises:
       RecordError: neither a run nor a campaign.
-      UsageError: a campaign without a recording.
+      UsageError: a campaign without a recording or a summary.
     """
+    if (path / JOURNAL).is_file() and not (path / SUMMARY).is_file():
+        raise UsageError(f"{path} has no {SUMMARY} yet; run harness campaign report {path} first")
     if not (path / SUMMARY).is_file():
         return Case(path, open_run(path).path)
     campaign = read_document(path / SUMMARY, CampaignSummary, CAMPAIGN_VERSION)

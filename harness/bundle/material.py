@@ -17,6 +17,7 @@ from harness.bundle.names import Found, named
 from harness.bundle.redactor import Redactor
 from harness.errors import RecordError
 from harness.model import Event, Manifest, Summary
+from harness.model.boots import BootFacts, BootMeasures, CampaignSummary
 from harness.store.atomic import os_reason
 from harness.store.chunks import Chunk, decode_line, encode_line
 from harness.store.documents import encode, encode_document
@@ -50,7 +51,13 @@ _ROWS = {
     "truth.jsonl": "what the built-in impairment did, packet by packet",
 }
 _MADE_AGAIN = {"plots", "report.html", "report.md", "redaction.json"}
-_KINDS: dict[str, type[msgspec.Struct]] = {"summary.json": Summary, "manifest.json": Manifest}
+_KINDS: dict[str, type[msgspec.Struct]] = {
+    "summary.json": Summary,
+    "manifest.json": Manifest,
+    "campaign.json": CampaignSummary,
+    "measures.json": BootMeasures,
+    "boot.json": BootFacts,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,12 @@ _BOOT_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Attributes: how often, in sentences and tables; what is known of other versions, likewise."""
+    """Attributes: how often, in sentences and tables; what is known of other versions; how often in a word."""
 
     frequency: list[str]
     frequency_tables: list[Table]
     regression: list[str]
-    regression_tables: list[Table]
+    short: str = ""
 
 
 def is_seen(summary: Summary) -> bool:
@@ -41,7 +41,7 @@ def is_seen(summary: Summary) -> bool:
 def of_run(summary: Summary, manifest: Manifest) -> Repeats:
     """Return what one run can say: of itself alone."""
     seen = "Seen in 1 of 1 run." if is_seen(summary) else "Not seen in this run: 0 of 1 run."
-    return Repeats([seen], [], [f"Tried with one version only: {system_of(manifest)}."], [])
+    return Repeats([seen], [], [f"Tried with one version only: {system_of(manifest)}."])
 
 
 def system_of(manifest: Manifest) -> str:
@@ -70,7 +70,8 @@ def of_campaign(campaign: CampaignSummary, manifest: Manifest | None, most_boots
     if not regression:
         system = f": {system_of(manifest)}" if manifest is not None else ""
         regression = [f"No variable of the campaign is a version; all boots ran what the machine has{system}."]
-    return Repeats(frequency, [*tables, _boots_table(campaign, most_boots)], regression, [])
+    short = f"{count(total.reproduced)} of {plural(total.ran, 'boot')}"
+    return Repeats(frequency, [*tables, _boots_table(campaign, most_boots)], regression, short)
 
 
 def rate_text(rate: Rate, noun: str, confidence: float) -> str:

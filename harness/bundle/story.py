@@ -90,7 +90,7 @@ def tell(
     ]
     system = manifest.versions.get("system") or "an unknown system"
     return Story(
-        title=title_of(summary, system),
+        title=title_of(summary, system) + (f", on {repeats.short}" if repeats.short else ""),
         headline=sentence(finding(summary)),
         occurred=None if worst is None else f"{clock(worst.start_ns, date=True)} UTC",
         system=system,
