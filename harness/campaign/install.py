@@ -116,7 +116,8 @@ def put(plan: InstallPlan) -> None:
         if path.exists():
             raise UsageError(f"{unit.path} exists; harness campaign uninstall {job.name} takes it away first")
         try:
-            system.real(job.directory).mkdir(parents=True, exist_ok=True)  # where the system's logs of it go
+            if system.platform == "darwin":  # launchd writes its log into the campaign's directory
+                system.real(job.directory).mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, unit.content)
             path.chmod(0o644)

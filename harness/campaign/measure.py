@@ -227,12 +227,17 @@ def _cure(
     if not reopened:
         return None, None, None
     first_ns = min(reopened)
-    over = [window for _, window in windows if window.start_ns < first_ns < window.end_ns]
+    over = [window for stream, window in windows if window.start_ns < first_ns < window.end_ns + _slack_ns(stream)]
     if not over:
         return first_ns, None, None
     if any(window.kind in _FOR_GOOD for window in over):
         return first_ns, False, None
-    return first_ns, True, max(window.end_ns for window in over) - first_ns
+    return first_ns, True, max(0, max(window.end_ns for window in over) - first_ns)
+
+
+def _slack_ns(stream: StreamSummary) -> int:
+    """Return how long before a cure its window may seem to end: a window ends when the next packet was due."""
+    return max(20_000_000, 2 * (stream.schedule.interval_ns or 0))
 
 
 _MARKED = {"join": "join", "leave": "leave", "reopen": "reopen"}
