@@ -60,8 +60,8 @@ report: $(READY) ## write plots and report of a recording again: RUN=results/NAM
 lab: $(READY) ## provoke each cause of a drop-out in namespaces and print which was named (SCENARIO=mute-querier for one)
 	$(HARNESS) lab run $(if $(filter-out demo,$(SCENARIO)),$(SCENARIO)) $(output) $(OPTIONS)
 
-lab-matrix: $(READY) ## the same with five seeds each, as a confusion matrix
-	$(HARNESS) lab run --seeds 5 $(output) $(OPTIONS)
+lab-matrix: $(READY) ## the same with five seeds each, ten pairs of causes and fifty healthy runs, as a confusion matrix
+	$(HARNESS) lab run --seeds 5 --pairs --healthy 50 $(output) $(OPTIONS)
 
 bench: $(READY) ## measure beside iperf, mgen, sockperf, nuttcp and a bare loop (as root; OPTIONS=--quick for a short one)
 	$(HARNESS) bench $(OPTIONS)

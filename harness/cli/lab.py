@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", metavar="N", type=whole_number(0, 2**31), default=1, help="of everything random (default 1)"
     )
     run.add_argument("--seeds", metavar="N", type=whole_number(1, 1000), default=1, help="runs of each, from --seed on")
+    run.add_argument(
+        "--healthy", metavar="N", type=whole_number(1, 10_000), default=0, help="and N healthy runs at random"
+    )
+    run.add_argument("--pairs", action="store_true", help="and ten runs with two causes each")
     run.add_argument("--jobs", metavar="N", type=whole_number(1, 64), help="labs side by side (default: 3 a core)")
     run.add_argument(
         "--real-timers", action="store_true", help="stretch all times by 41.7: queries each 125 s, membership 260 s"
@@ -123,9 +128,14 @@ def _run(args: argparse.Namespace) -> int:
     import msgspec
 
     from harness.cli.session import perform_and_conclude
-    from harness.matrix.catalogue import entries, find_entry
+    from harness.matrix.catalogue import HEALTHY, entries, find_entry
+    from harness.matrix.variants import PAIRS
 
     chosen = [find_entry(name) for name in args.scenarios] or entries()
+    further = [find_entry(f"{HEALTHY}~{number}") for number in range(1, args.healthy + 1)]
+    further += [find_entry("+".join(pair)) for pair in PAIRS] if args.pairs else []
+    if further:
+        return _run_many(args, chosen, further)
     if len(chosen) > 1 or args.seeds > 1:
         return _run_many(args, chosen)
     (entry,) = chosen
@@ -133,7 +143,7 @@ def _run(args: argparse.Namespace) -> int:
     return perform_and_conclude(scenario, args, parameters_of(args), entry.path.parent, real_timers=args.real_timers)
 
 
-def _run_many(args: argparse.Namespace, chosen: list[Entry]) -> int:
+def _run_many(args: argparse.Namespace, chosen: list[Entry], further: Sequence[Entry] = ()) -> int:
     from harness.cli.session import print_json
     from harness.matrix.table import format_matrix
     from harness.matrix.trials import default_jobs, plan_trials, run_trials
@@ -143,7 +153,7 @@ def _run_many(args: argparse.Namespace, chosen: list[Entry]) -> int:
     if args.junit:
         raise UsageError("--junit is for one scenario; the matrix goes to matrix.json")
     output = Path(args.output) if args.output else fresh_run_path(RESULTS, "lab")
-    jobs = plan_trials(chosen, args.seeds, args.seed, output)
+    jobs = plan_trials(chosen, args.seeds, args.seed, output) + plan_trials(further, 1, args.seed, output)
     try:
         output.mkdir(parents=True)
     except OSError as exc:
@@ -161,7 +171,7 @@ def _run_many(args: argparse.Namespace, chosen: list[Entry]) -> int:
 
 def _tell(trial: Trial, n_done: int, n_all: int) -> None:
     state = "ok" if trial.is_right else trial.error or f"{trial.first or 'no verdict'} instead of {trial.expected}"
-    if trial.error is None and trial.first == trial.expected and not trial.is_balanced:
+    if trial.error is None and trial.is_named and not trial.is_balanced:
         state = "ledger not balanced"
     name = trial.scenario + (f" seed {trial.seed}" if trial.seed != 1 else "")
     print(f"harness: {n_done:>3}/{n_all} {name}: {state} ({trial.seconds:.0f} s)", file=sys.stderr, flush=True)

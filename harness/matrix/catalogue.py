@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import ScenarioError, UsageError, nearest
+from harness.matrix.variants import combined, healthy_variant
 from harness.model.scenario import Scenario
 from harness.model.scenario_lab import as_ipv6, is_lab
 from harness.model.scenario_text import check_scenario, parse_scenario
 
+HEALTHY = "healthy"
 FOLDER = Path(__file__).parent.parent / "lab" / "scenarios"
 
 
@@ -21,6 +23,11 @@ class Entry:
     family: int
     path: Path
     scenario: Scenario
+
+    @property
+    def text(self) -> str:
+        """How `find_entry` is asked for it: its name in the catalogue, else its file."""
+        return self.name if self.path.parent == FOLDER else str(self.path)
 
     @property
     def cause(self) -> str:
@@ -62,6 +69,8 @@ def read_entries(path: Path) -> list[Entry]:
 def find_entry(text: str, folder: Path = FOLDER) -> Entry:
     """Return a scenario by its name in the catalogue, or by its file.
 
+    "one+other" is a run with two causes, "healthy~7" the seventh of the healthy runs at random.
+
     Raises:
       UsageError: neither.
       ScenarioError: as `read_entries`.
@@ -69,6 +78,13 @@ def find_entry(text: str, folder: Path = FOLDER) -> Entry:
     if Path(text).is_file():
         return read_entries(Path(text))[0]
     known = {entry.name: entry for entry in entries(folder)}
+    one, plus, other = text.partition("+")
+    if plus and {one, other} <= known.keys():
+        return replace(known[one], name=text, scenario=combined(known[one].scenario, known[other].scenario))
+    healthy, tilde, number = text.partition("~")
+    if tilde and healthy == HEALTHY and number.isdecimal():
+        scenario = healthy_variant(known[HEALTHY].scenario, int(number))
+        return replace(known[HEALTHY], name=text, family=scenario.families[0], scenario=scenario)
     if text not in known:
         raise UsageError(f"no scenario file {text!r}, and none of that name in the lab{nearest(text, known)}")
     return known[text]

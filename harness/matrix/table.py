@@ -15,7 +15,7 @@ def format_matrix(matrix: Matrix) -> str:
     lines = [f"{'scenario':<{width}}  {'cause':<{causes}}  first   ledger    otherwise"]
     for name in names:
         trials = [trial for trial in matrix.trials if trial.scenario == name]
-        n_first = sum(trial.first == trial.expected and trial.error is None for trial in trials)
+        n_first = sum(trial.is_named for trial in trials)
         n_balanced = sum(trial.is_balanced is True for trial in trials)
         lines.append(
             f"{name:<{width}}  {trials[0].expected:<{causes}}  {n_first:>2}/{len(trials):<2}   "
@@ -34,9 +34,11 @@ def format_matrix(matrix: Matrix) -> str:
 def otherwise(trials: list[Trial]) -> str:
     """Return what came first where the cause did not, and what went wrong."""
     wrong = Counter(
-        trial.first or "no verdict" for trial in trials if trial.error is None and trial.first != trial.expected
+        ", ".join(name for name, _ in trial.ranking[:3]) or "no verdict"
+        for trial in trials
+        if trial.error is None and not trial.is_named
     )
-    parts = [f"{name} ({n})" if n > 1 else name for name, n in wrong.most_common()]
+    parts = [f"{name} ({n} times)" if n > 1 else name for name, n in wrong.most_common()]
     parts += [f"seed {trial.seed}: {trial.error}" for trial in trials if trial.error is not None]
     parts += [f"seed {trial.seed}: ledger not balanced" for trial in trials if trial.is_balanced is False]
     return "; ".join(parts)

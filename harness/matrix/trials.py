@@ -112,7 +112,7 @@ def run_trials(
 
 async def _trial(job: Job, real_timers: bool, options: Sequence[str]) -> Trial:
     entry, start_s = job.entry, time.monotonic()
-    words = ["lab", "run", entry.name if entry.family == 6 else str(entry.path), "--seed", str(job.seed)]
+    words = ["lab", "run", entry.text, "--seed", str(job.seed)]
     words += ["--output", str(job.path), "--no-report", "--json", *options, *(["--real-timers"] if real_timers else [])]
     limit_s = MARGIN_S + math.ceil(duration_s(entry) * (REAL_TIMERS if real_timers else 1))
     error = await _run([sys.executable, "-m", "harness", *words], limit_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -20,7 +22,8 @@ def matrix_figure(matrix: Matrix) -> Figure:
       matrix: the trials; without any, the figure says so.
     """
     trials = matrix.trials
-    n_right = sum(trial.first == trial.expected and trial.error is None for trial in trials)
+    trials = [trial for trial in trials if " + " not in trial.expected]  # of two causes, either may come first
+    n_right = sum(trial.is_named for trial in trials)
     title = f"{n_right} of {len(trials)} runs named their cause first"
     subtitle = f"false alarms: {matrix.n_false_alarms} · {matrix.jobs} labs side by side · {matrix.seconds:.0f} s"
     if not trials:
@@ -41,7 +44,7 @@ def matrix_figure(matrix: Matrix) -> Figure:
     axes.imshow(counts, aspect="auto", cmap=shades, vmin=0, vmax=max(1.0, counts.max()))
     for row, column in zip(*np.nonzero(counts), strict=True):
         is_right = columns[column] == next(trial.expected for trial in trials if trial.scenario == rows[row])
-        look = {"weight": "normal" if is_right else "bold"}
+        look: dict[str, Any] = {"weight": "normal" if is_right else "bold"}
         look["color"] = "white" if counts[row, column] > 0.6 * counts.max() else style.INK
         axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=6.5, **look)
         if not is_right:
