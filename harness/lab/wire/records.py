@@ -34,7 +34,8 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
       direction: forward is from the first end to the second.
       did: "dropped", "duplicated", "corrupted" or "held" by a fault; "over_rate", above the wire's cap; "hold_full",
         beyond its hold_limit; "refused" by the kernel when it should leave; "held_at_end", when the wire was stopped;
-        "unread", in its queue then, and too many to be carried; "sent", left after it was held, and any frame that leaves where all are logged.
+        "unread", in its queue then, and too many to be carried; "sent", left after it was held, and any frame that
+        leaves where all are logged.
       monotonic_ns, realtime_ns: when, on both clocks of this machine.
       fault: label of the fault that did it.
       to: UDP destination, "239.1.2.3:5000".

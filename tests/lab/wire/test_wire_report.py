@@ -1,5 +1,4 @@
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,9 +28,10 @@ kind = "reorder"
 ratio = "2%"
 [[fault]]
 kind = "corrupt"
-ratio = "1%"
+ratio = "3%"
 """
 N_PROBES = 800
+LEFT = ("sent", "duplicated")
 GROUPS = (f"{h.GROUP_V4}:{h.PORT}", f"[{h.GROUP_V6}]:{h.PORT}")
 
 
@@ -59,9 +59,7 @@ async def test_a_recording_reports_what_the_wire_did(tmp_path: Path) -> None:
                     words = ["send", group, "--interface", "eth0", "--rate", "1kpps", "--count", str(N_PROBES)]
                     words += ["--no-report", "--output", str(tmp_path / f"sent{len(group)}")]
                     senders.start_soon(run_quietly, site.first.command(*program, *words))
-            await wire.drain()
-            receiving.send_signal(signal.SIGINT)
-            with trio.fail_after(60):
+            with trio.fail_after(60):  # it ends with the streams
                 await receiving.wait()
             nursery.cancel_scope.cancel()
     truth = read_truth(tmp_path / "truth")
@@ -81,7 +79,10 @@ async def test_a_recording_reports_what_the_wire_did(tmp_path: Path) -> None:
         assert stream["lost"] == len(lost)
         copies = truth.copies(to=group)
         assert stream["duplicates"] == sum(n for seq, n in copies.items() if seq not in damaged) > 0
-        assert stream["corrupt"] == len(damaged) + sum(n for seq, n in copies.items() if seq in damaged) > 0
+        of_it = [record for record in truth.records if record.to == group]
+        corrupt = {record.frame for record in of_it if record.did == "corrupted"}  # end packets, too
+        n_left = sum(record.copies or 1 for record in of_it if record.frame in corrupt and record.did in LEFT)
+        assert stream["corrupt"] == n_left > 0
         assert stream["reordered"] == n_reordered
 
 
