@@ -1,0 +1,147 @@
+"""What became of each boot of a campaign in a guest, from the guest's disk alone.
+
+Only of a boot that never came can the disk say nothing; that is the controller's to tell.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import HarnessError, LabError
+from harness.lab.guest.lab import BootSeen, Synced
+from harness.model.packets import UNDEFINED_NS
+from harness.store import open_run
+
+Outcome = Literal["heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", "interrupted", "hung"]
+
+LATE_NS = 1_000_000_000
+"""A first packet that comes later than this after the join did not wait for the join alone: probes come every 10 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootResult:
+    """One boot.
+
+    Attributes:
+      number: in the campaign's journal, from 1. boot_id: the kernel's.
+      outcome: what happened.
+      first_ns: from power-on or reset to the first packet; None where none came.
+      rows: packets in its recording.
+    """
+
+    number: int
+    boot_id: str
+    outcome: Outcome
+    first_ns: int | None
+    rows: int
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return the journal's lines; a torn last one is none.
+
+    Raises:
+      LabError: there is no journal, or a line in the middle that is none.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as exc:
+        raise LabError(f"the guest's journal {path}: {exc}") from exc
+
+
+def results(folder: Path, seen: Sequence[BootSeen], mac: str) -> list[BootResult]:
+    """Return every boot in a campaign's journal, in order.
+
+    Args:
+      folder: the campaign's folder, read back from the disk.
+      seen: what the controller saw, which times the boots from outside.
+      mac: of the card that has a cable.
+    """
+    journal = read_journal(folder / "journal.jsonl")
+    by_id = {boot.boot_id: boot for boot in seen}
+    found = []
+    for line in journal:
+        if line["event"] == "boot":
+            own = [other for other in journal if other["boot_id"] == line["boot_id"]]
+            found.append(_result(folder / "boots" / f"{line['number']:04}", own, by_id.get(line["boot_id"]), mac))
+    return found
+
+
+def _result(run: Path, lines: list[dict[str, Any]], seen: BootSeen | None, mac: str) -> BootResult:
+    boot = next(line for line in lines if line["event"] == "boot")
+    arrivals, events = _recording(run)
+    first_ns = None
+    if arrivals and seen is not None:
+        kernel_started_ns = seen.seen_ns - seen.uptime_ns  # host's clock
+        guest_ns = arrivals[0] - boot["realtime_ns"] + boot["boottime_ns"]  # since the kernel started
+        first_ns = kernel_started_ns - seen.powered_ns + guest_ns
+    is_over = any(line["event"] in ("rebooting", "finished") for line in lines)
+    outcome = _outcome(arrivals, events, lines, mac) if is_over else "interrupted"
+    return BootResult(boot["number"], boot["boot_id"], outcome, first_ns, len(arrivals))
+
+
+def _outcome(arrivals: list[int], events: list[tuple[str, int]], lines: list[dict[str, Any]], mac: str) -> Outcome:
+    joined_ns = next((at_ns for kind, at_ns in events if kind == "join"), None)
+    reopened_ns = next((at_ns for kind, at_ns in events if kind == "reopen"), None)
+    if not arrivals:
+        link = next(line for line in lines if line["event"] == "link")
+        macs = [one["mac"] for one in link["interfaces"] if one["name"] == link["interface"]]
+        return "joined-wrong-interface" if macs != [mac] else "silent"
+    if reopened_ns is not None and arrivals[0] >= reopened_ns:
+        return "deaf-until-reopened"
+    return "late" if joined_ns is not None and arrivals[0] - joined_ns > LATE_NS else "heard"
+
+
+def _recording(run: Path) -> tuple[list[int], list[tuple[str, int]]]:
+    """Return arrival times, sorted, and events of one recording; both empty where it never began."""
+    try:
+        reader = open_run(run)
+        times = [int(at_ns) for chunk in reader.packets() for at_ns in chunk["rx_ns"] if at_ns != UNDEFINED_NS]
+        return sorted(times), [(event.kind, event.t_ns) for event in reader.events]
+    except HarnessError:
+        return [], []
+
+
+def broken_promises(data: Path, claims: Iterable[Synced]) -> list[str]:
+    """Return one sentence for each file of which synced bytes are missing or differ; [] when all was kept.
+
+    Args:
+      data: the disk's folder that was read back, as "/data/NAME" in the guest.
+      claims: what the guest called safe. Files that are renamed once they are whole are looked at by their content
+        under the final name only as far as the reader does: their temporary names are passed over.
+    """
+    prefix = f"/data/{data.name}/"
+    broken = []
+    for claim in claims:
+        if not claim.path.startswith(prefix) or claim.path.endswith(".tmp"):
+            continue
+        path = data / claim.path.removeprefix(prefix)
+        found = path.read_bytes()[: claim.size] if path.exists() else b""
+        if len(found) < claim.size:
+            broken.append(f"{claim.path}: {claim.size} bytes were synced, {len(found)} are there")
+        elif zlib.crc32(found) != claim.crc:
+            broken.append(f"{claim.path}: the first {claim.size} bytes are not those that were synced")
+    return broken
+
+
+def synced_rows(data: Path, claims: Iterable[Synced]) -> dict[str, tuple[int, int]]:
+    """Return for each recording how many packets were synced, as told at the time, and how many are there now.
+
+    The latest claim about a checksum file says so many bytes of it; its lines up to there tell the rows.
+    """
+    latest: dict[str, int] = {}
+    for claim in claims:
+        if claim.path.endswith("/packets.crc"):
+            latest[claim.path] = max(claim.size, latest.get(claim.path, 0))
+    counts = {}
+    for name, size in latest.items():
+        path = data / name.removeprefix(f"/data/{data.name}/")
+        lines = path.read_bytes()[:size].splitlines() if path.exists() else []
+        rows = sum(json.loads(line)["rows"] for line in lines)
+        counts[path.parent.name] = (rows, len(_recording(path.parent)[0]))
+    return counts
