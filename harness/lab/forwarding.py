@@ -23,7 +23,7 @@ import sys
 import time
 from typing import Any
 
-_INIT, _ADD_INTERFACE, _ADD_ROUTE, _DEL_ROUTE = 200, 202, 204, 205
+_INIT, _ADD_INTERFACE, _ADD_ROUTE = 200, 202, 204
 _MAX_INTERFACES = 32
 _VIFF_USE_IFINDEX = 0x8
 
@@ -55,8 +55,12 @@ class Forwarder:
         self._sock.setsockopt(self._level, _ADD_ROUTE, self._entry(route))
 
     def remove(self, route: Route) -> None:
-        """Forward by a route no more."""
-        self._sock.setsockopt(self._level, _DEL_ROUTE, self._entry(route))
+        """Forward by a route no more.
+
+        The entry stays, with nowhere to go, as after a prune. Were it deleted, the kernel would keep the next packets
+        for whoever adds it again, and deliver them late.
+        """
+        self._sock.setsockopt(self._level, _ADD_ROUTE, self._entry({**route, "outgoing": []}))
 
     def _join(self, group: str, index: int) -> None:
         if (group, index) in self._joined:

@@ -18,7 +18,8 @@ from protocols.probe import FLAG_END, fill_probes
 
 GROUP4, GROUP6 = f"239.255.{os.getpid() % 200 + 20}.7", f"ff15::{os.getpid():x}:7"
 OTHER4 = f"239.255.{os.getpid() % 200 + 20}.8"
-PORT = 20000 + os.getpid() % 20000
+PORT = int(os.environ.get("IMPAIRMENT_LAB_PORT", 20000 + os.getpid() % 20000))
+"""A program that a test starts uses its test's."""
 LIMIT_S = 8.0
 """How long evidence may take to appear; all of it does within a second."""
 
@@ -40,7 +41,8 @@ class SwitchLab:
         switch.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "1")
         switch.ip("link", "set", "br0", "type", "bridge", "mcast_query_response_interval", "20")
         settings = "mcast_query_interval 100 mcast_startup_query_interval 25 mcast_membership_interval 400"
-        settings += " mcast_querier_interval 300 mcast_igmp_version 3 mcast_mld_version 2 mcast_query_use_ifaddr 1"
+        settings += " mcast_last_member_interval 10"
+        settings += " mcast_querier_interval 200 mcast_igmp_version 3 mcast_mld_version 2 mcast_query_use_ifaddr 1"
         switch.ip("link", "set", "br0", "type", "bridge", *settings.split())
         switch.ip("address", "add", "10.77.0.250/24", "dev", "br0")
         switch.ip("link", "set", "br0", "addrgenmode", "none")
@@ -100,9 +102,16 @@ class SwitchLab:
         entries = [entry for table in tables for entry in table["mdb"] if entry["port"] == port]
         return [entry for entry in entries if group in (None, entry["grp"])]
 
-    def rules(self) -> str:
-        """Return all nftables rules of all namespaces."""
-        return "".join(in_space(space, "nft", "list", "ruleset") for space in self.spaces.values())
+    def check_clean(self) -> None:
+        """Fail if an impairment left rules or queues behind, and remove them for the next test's sake."""
+        left = ""
+        for space in self.spaces.values():
+            rules = in_space(space, "nft", "list", "ruleset")
+            queues = run("tc", "-n", space.name, "qdisc", "show", "invisible")
+            left += rules + "".join(line for line in queues.splitlines() if "noqueue" not in line)
+            if rules:
+                in_space(space, "nft", "flush", "ruleset")
+        assert left == ""
 
     def remove(self) -> None:
         for space in self.spaces.values():
@@ -117,9 +126,9 @@ def in_space(space: Namespace, *command: str) -> str:
     return run(*space.command(*command))
 
 
-def wait_until(holds: Callable[[], object], what: str) -> None:
+def wait_until(holds: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
     """Wait for evidence."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline, f"never came: {what}"
         time.sleep(0.005)
@@ -159,7 +168,7 @@ class Listener:
             self.sock = socket.socket(family, socket.SOCK_DGRAM)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            self.sock.bind(("", PORT))
+            self.sock.bind((group, PORT, 0, index) if ":" in group else (group, PORT))
             self.join(index)
         self.sock.settimeout(0.0)
 

@@ -12,6 +12,7 @@ A set's times are kept by the kernel's tick, so the end is up to one tick (1 to 
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any, Literal
 
 from harness.lab.commands import run_json
@@ -27,7 +28,8 @@ from protocols.membership import RecordKind
 
 _NS_PER_MS = 1_000_000
 _RECORDS = 4
-_SETS = {"ipv4_addr": "4", "ipv6_addr": "6"}
+_DESTINATION = {"4": "@nh,128,32", "6": "@nh,192,128"}
+"""Of the IP header; nft compares a raw field only with sets that are keyed by raw fields."""
 _JOINS = f"{{ {RecordKind.CHANGE_TO_EXCLUDE:d}, {RecordKind.ALLOW_NEW_SOURCES:d} }}"
 _LINK_SCOPE = ("ip daddr 224.0.0.0/24 return", "ip6 daddr { ff01::/16, ff02::/16 } return")
 """Groups that nobody reports, queries and neighbour discovery among them."""
@@ -43,11 +45,12 @@ async def limit_lifetime(impairment: Lifetime, lab: Lab, deeds: Deeds) -> Applie
     table = Table(end[0], "netdev", next_number())
     known = await _known(end)
     lifetime_ms = max(1, parse_duration(impairment.after) // _NS_PER_MS)
-    body = [line for kind, version in _SETS.items() for line in _sets(kind, version, lifetime_ms, known)]
+    body = [line for version in _DESTINATION for line in _sets(version, lifetime_ms, known)]
     body += [*counters("dropped"), *act("dropped", "drop", [])]
     body += chain("reports", device_hook(end, "ingress"), _report_rules())
-    passing = [*_LINK_SCOPE, "ip daddr 224.0.0.0/4 ip daddr != @alive4 goto act"]
-    body += chain("select", device_hook(end, "egress"), [*passing, "ip6 daddr ff00::/8 ip6 daddr != @alive6 goto act"])
+    over = [f"ip daddr 224.0.0.0/4 {_DESTINATION['4']} != @alive4 goto act"]
+    over += [f"ip6 daddr ff00::/8 {_DESTINATION['6']} != @alive6 goto act"]
+    body += chain("select", device_hook(end, "egress"), [*_LINK_SCOPE, *over])
     await table.make(deeds, body)
     return Applied(lambda: table.remove(deeds), table.counts)
 
@@ -63,20 +66,21 @@ async def _known(end: tuple[str, str]) -> list[str]:
     return sorted({str(entry["grp"]) for entry in entries})
 
 
-def _sets(kind: str, version: str, lifetime_ms: int, known: list[str]) -> list[str]:
-    groups = [group for group in known if (":" in group) == (version == "6")]
+def _sets(version: str, lifetime_ms: int, known: list[str]) -> list[str]:
+    kind = f"typeof {_DESTINATION[version]}"
+    groups = [hex(int(ipaddress.ip_address(group))) for group in known if (":" in group) == (version == "6")]
     elements = f" elements = {{ {', '.join(groups)} }};" if groups else ""
     return [
-        f"set known{version} {{ type {kind}; flags dynamic; size 4096;{elements} }}",
-        f"set alive{version} {{ type {kind}; flags dynamic,timeout; timeout {lifetime_ms}ms; size 4096;{elements} }}",
+        f"set known{version} {{ {kind}; flags dynamic; size 4096;{elements} }}",
+        f"set alive{version} {{ {kind}; flags dynamic,timeout; timeout {lifetime_ms}ms; size 4096;{elements} }}",
     ]
 
 
 def _report_rules() -> list[str]:
     rules = [
-        f"igmp type {{ {igmp.V1_REPORT}, {igmp.V2_REPORT} }} {_renew('4', 'ip daddr')}",
-        f"igmp type {igmp.LEAVE} delete @known4 {{ igmp group }}",
-        f"icmpv6 type {mld.V1_REPORT} {_renew('6', 'ip6 daddr')}",
+        f"igmp type {{ {igmp.V1_REPORT}, {igmp.V2_REPORT} }} {_renew('4', _DESTINATION['4'])}",
+        f"igmp type {igmp.LEAVE} delete @known4 {{ @th,32,32 }}",
+        f"icmpv6 type {mld.V1_REPORT} {_renew('6', _DESTINATION['6'])}",
         f"icmpv6 type {mld.V1_DONE} delete @known6 {{ @th,64,128 }}",
     ]
     for number in range(_RECORDS):

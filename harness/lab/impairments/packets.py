@@ -14,6 +14,9 @@ the ingress hook of the one that receives it. So:
 The far end is the switch's port. Where it is another host's interface, a tap over there does not see what
 "network, in" takes: it is the sender's own egress.
 
+The group of a membership message is that of an IGMPv3 or MLDv2 report's first record; an answer to a general query
+names all groups of a host in one report, which is lost or passes as a whole.
+
 A rule counts IP packets: of a datagram in fragments only the first has ports and sequence numbers. Datagrams that the
 sender hands over as one buffer (UDP_SEGMENT) pass as one packet, so impaired streams are sent without offload.
 """

@@ -60,9 +60,11 @@ async def shape(impairment: Shape, lab: Lab, deeds: Deeds) -> Applied:
 
 async def _drain(namespace: str, interface: str) -> None:
     """Wait until the queue is empty; what the interface does not send within a second is lost with it."""
-    give_up = trio.current_time() + _DRAINED_S
-    while trio.current_time() < give_up and (await _queue(namespace, interface))["backlog"]:
-        await trio.sleep(_POLL_S)
+    with trio.move_on_after(_DRAINED_S):
+        while True:
+            if not (await _queue(namespace, interface))["backlog"]:
+                return
+            await trio.sleep(_POLL_S)
 
 
 async def _queue(namespace: str, interface: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from harness.units import parse_duration
 
 _NS_PER_CENTISECOND = 10_000_000
 """The unit of a bridge's timers."""
+_SHOWN = {"mcast_query_interval": "mcast_query_intvl"}
+"""What iproute2 takes by one name and shows by another."""
 
 
 async def set_switch(impairment: SwitchSetting, lab: Lab, deeds: Deeds) -> Applied:
@@ -26,10 +28,10 @@ async def set_switch(impairment: SwitchSetting, lab: Lab, deeds: Deeds) -> Appli
     wanted = _wanted(impairment)
     found: Any = await run_json("ip", "-j", "-d", "-n", namespace, "link", "show", "dev", bridge)
     old = found[0]["linkinfo"]["info_data"]
-    missing = [name for name in wanted if name not in old]
-    if missing:
-        raise LabError(f"the kernel's bridges have no setting {missing[0]}; it is newer than this kernel")
-    was = {name: int(old[name]) for name in wanted}
+    try:
+        was = {name: int(old[_SHOWN.get(name, name)]) for name in wanted}
+    except KeyError as exc:
+        raise LabError(f"the switch {impairment.switch} has no setting {exc.args[0]}: this kernel is too old") from exc
     await deeds.enact("apply", _setting(namespace, bridge, wanted))
     return Applied(lambda: deeds.enact("undo", _setting(namespace, bridge, was)))
 
