@@ -16,6 +16,7 @@ from harness.errors import HarnessError, StorageError
 from harness.evidence import environment
 from harness.model import Clocks, Counters, End, Parameters
 from harness.net import RunClock, SenderSocket
+from harness.run.changes import ChangeLog
 from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
@@ -174,6 +175,7 @@ class Run:
             nursery.start_soon(self.recorder.keep_flushing)
             nursery.start_soon(self._watch_clock)
             nursery.start_soon(self.witnesses.run)
+            nursery.start_soon(ChangeLog(self.recorder).run)
             for receiving in self.receivings:
                 nursery.start_soon(self._receive, receiving)
             for event in self.plan.events:

@@ -19,8 +19,7 @@ MAX_FLOWS = 64
 
 _WORDS = DATAGRAM_DTYPE.itemsize // 8
 _FLOW_WORDS = FLOW_BYTES // 8
-_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93, 0xFF51AFD7ED558CCD])
-_MIX = _MIX.astype(np.uint64)
+_MIX, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
 class BinCounts:
@@ -95,7 +94,10 @@ class FlowCounts:
         if (words == words[0]).all():  # nearly always
             self._count(words[0], meta["rx_ns"])
             return
-        mixed = (words * _MIX).sum(axis=1, dtype=np.uint64)
+        mixed = np.zeros(len(words), np.uint64)
+        for column in range(_FLOW_WORDS):
+            mixed = (mixed ^ words[:, column]) * _MIX
+            mixed ^= mixed >> _HALF
         _, first, of = np.unique(mixed, return_index=True, return_inverse=True)
         for number, place in enumerate(first.tolist()):
             self._count(words[place], meta["rx_ns"][of == number])
