@@ -20,7 +20,7 @@ from harness.bundle.render import LIMIT_BYTES, Template, render
 from harness.bundle.scenario_toml import scenario_of, scenario_toml
 from harness.bundle.story import SCENARIO, tell
 from harness.conclusion import conclude
-from harness.errors import StorageError, UsageError
+from harness.errors import RecordError, StorageError, UsageError
 from harness.model import Manifest, Summary
 from harness.model.boots import CampaignSummary
 from harness.model.scenario import Scenario
@@ -93,9 +93,9 @@ def make_bundle(
         with tempfile.TemporaryDirectory(prefix="harness-bundle-") as name:
             return _make(case, template, Redactor() if is_redacted else None, limit_bytes, Path(name))
     except OSError as exc:
-        raise StorageError(
-            f"cannot make temporary files of a bundle: {os_reason(exc)}; set TMPDIR to a disk with room"
-        ) from exc
+        where = f" on {exc.filename}" if exc.filename else ""
+        remedy = f"is there room in {tempfile.gettempdir()}? TMPDIR names another place"
+        raise StorageError(f"cannot make the bundle of {path}: {os_reason(exc)}{where}; {remedy}") from exc
 
 
 def _make(case: Case, template: Template, redactor: Redactor | None, limit: int, scratch: Path) -> Bundle:
@@ -103,8 +103,6 @@ def _make(case: Case, template: Template, redactor: Redactor | None, limit: int,
     rewritten.mkdir()
     drawn.mkdir()
     gathering = Gathering(redactor, rewritten)
-    if redactor is not None:
-        redactor.learn(str(case.path.resolve()), has_telling_keys=False)
     gathering.find_run(case.run, 2 * limit)
     case.find_documents(gathering)
     material = gathering.read()
@@ -128,6 +126,9 @@ def _make(case: Case, template: Template, redactor: Redactor | None, limit: int,
 def _opened(case: Case, material: Material) -> _Run:
     """Return the run as its files in the bundle tell it, so that nothing else can get into the report."""
     files = {entry.name: entry.data for entry in material.entries}
+    for name in ("manifest.json", "summary.json"):
+        if name not in files:
+            raise RecordError(f"{case.run / name} is not there, or no plain file; a bundle needs it")
     documents = {
         name: msgspec.json.decode(data)
         for name, data in files.items()

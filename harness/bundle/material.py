@@ -50,6 +50,7 @@ _ROWS = {
     "sent.crc": "checksums of sent.bin",
     "truth.jsonl": "what the built-in impairment did, packet by packet",
 }
+_BUNDLE = "-bundle.zip"
 _MADE_AGAIN = {"plots", "report.html", "report.md", "redaction.json"}
 _KINDS: dict[str, type[msgspec.Struct]] = {
     "summary.json": Summary,
@@ -183,12 +184,12 @@ def _files(folder: Path, at: str, is_host: bool, material: Material) -> Iterator
             continue
         if path.is_symlink() or not path.is_file():
             material.leave_out(at + name, "no plain file")
-        elif rank != RAW and path.stat().st_size > MOST_BYTES:
+        elif rank not in (RAW, CORE) and path.stat().st_size > MOST_BYTES:
             material.leave_out(at + name, f"{path.stat().st_size:,} bytes are too many")
         else:
             yield _Source(at + name, path, what, max(rank, OTHER_HOSTS) if is_host else rank)
     for name in present:
-        if name not in _MADE_AGAIN and not (name == "hosts" and not is_host):
+        if name not in _MADE_AGAIN and not name.endswith(_BUNDLE) and not (name == "hosts" and not is_host):
             material.leave_out(at + name, "not a file that a recording is known to hold")
 
 

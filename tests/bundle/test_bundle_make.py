@@ -7,9 +7,11 @@ import hashlib
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from bundle_helpers import (
     unpacked,
 )
 
+from harness.bench.bundle import main as bench
 from harness.bundle import TEMPLATES, Template, archive, check_target, make_bundle, reduce
 from harness.bundle.around import cuts, window_of
 from harness.bundle.build import Bundle
@@ -32,7 +35,7 @@ from harness.bundle.scenario_toml import scenario_of, scenario_toml, spelled
 from harness.capture import open_capture
 from harness.cli import main
 from harness.conclusion import conclude
-from harness.errors import StorageError, UsageError
+from harness.errors import RecordError, StorageError, UsageError
 from harness.model import Summary
 from harness.model.scenario import Dropout, Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_text import parse_scenario
@@ -306,6 +309,27 @@ def test_a_run_without_a_window_says_that_it_has_no_slice(tmp_path: Path, quick:
     why = {item.name: item.why for item in made.left_out}
     assert why[SLICE_NAME] == "there is no drop-out window"
     assert "no scenario" in why["scenario.toml"]
+
+
+def test_a_run_without_what_a_report_needs_is_one_line(tmp_path: Path) -> None:
+    record(tmp_path / "run")
+    conclude(tmp_path / "run", has_report=False)
+    (tmp_path / "elsewhere.json").write_bytes((tmp_path / "run" / "summary.json").read_bytes())
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / "summary.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(RecordError, match="no plain file"):
+        make_bundle(tmp_path / "run")
+
+
+def test_the_bench_measures_the_bundle_of_a_recording(
+    quick: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bundle", "10", "500"])
+    bench()
+    assert re.findall(r"5,000 packets, (.*): \d+\.\d s, \d", capsys.readouterr().out) == [
+        "analysis included",
+        "analyzed before",
+    ]
 
 
 # -- the command

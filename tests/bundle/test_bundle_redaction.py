@@ -210,9 +210,10 @@ def test_a_file_that_cannot_be_redacted_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_mapping_beside_the_run_and_says_so(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "b.zip"
+    monkeypatch.setattr("harness.bundle.build.figures.plot_summary", lambda *_: [])
     assert main(["report", "--bundle", str(run), "--redact", "--output", str(target), "--json"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["mapping"] == str(run / "redaction.json")
