@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from harness.diagnosis.egress import Egress, egress_of
 from harness.diagnosis.igmp import View, view_of
 from harness.diagnosis.snapshots import Snapshots
 from harness.diagnosis.symptoms import Symptom, address_of, find_symptoms
-from harness.diagnosis.witnesses import Hearing, hearing
+from harness.diagnosis.witnesses import Ears, Hearing
 from harness.errors import UsageError
 from harness.model import Event, IPAddress, Manifest, ReceiverInfo, SenderInfo, StreamSummary, Summary, parse_address
 from harness.model.witness import Evidence, SwitchSample, WitnessKind, WitnessSeries
@@ -36,6 +38,8 @@ class Case:
 
     def __init__(self, summary: Summary, manifest: Manifest, evidence: Evidence) -> None:
         self.summary, self.manifest, self.evidence = summary, manifest, evidence
+        self._egress: dict[int, Egress | None] = {}
+        self._cache: dict[tuple[str, str, str, str | None], Ears] = {}
         self.hosts = {host.name: Snapshots.of(host) for host in evidence.hosts}
         self.scenario: dict[str, list[dict[str, Any]]] = {
             name: [
@@ -121,9 +125,9 @@ class Case:
 
     @staticmethod
     def address(text: str) -> IPAddress | None:
-        """Return an address, None for what is none."""
+        """Return an address without its zone, None for what is none."""
         try:
-            return parse_address(text)
+            return parse_address(text.partition("%")[0])
         except UsageError:
             return None
 
@@ -138,28 +142,40 @@ class Case:
     # Who heard
 
     def series(self, kind: WitnessKind, symptom: Symptom) -> list[WitnessSeries]:
-        """Return the witnesses of a kind beside a symptom's receiver, of its group."""
-        every = [each for host in self.evidence.hosts for each in host.witnesses if each.kind == kind]
-        host = symptom.receiver.partition("/")[0]
-        beside = [each for each in every if each.receiver in (symptom.receiver, host) and each.direction == "in"]
-        mine = {each.name: each for each in self.evidence.hosts}.get(host)
-        if kind == "tap" and not beside and mine is not None:
-            beside = [each for each in mine.witnesses if each.kind == "tap" and each.direction == "in"]
-        return [each for each in beside if each.group == symptom.group]
+        """Return the witnesses of a kind beside a symptom's receiver, of its group and its source."""
+        found = [
+            each
+            for host in self.evidence.hosts
+            for each in host.witnesses
+            if each.kind == kind and each.receiver == symptom.receiver and each.direction == "in"
+            if each.group == symptom.group
+        ]
+        source = self.source_address(symptom)
+        mine = [each for each in found if each.source and self.address(address_of(each.source)) == source]
+        silent = [each for each in found if not each.source]
+        if source is None or mine:
+            return mine or found
+        return silent or [msgspec.structs.replace(each, counts=[0] * len(each.counts)) for each in found]
 
     def hearing(self, kind: WitnessKind, symptom: Symptom) -> Hearing:
         """Return whether a witness of a kind heard during a symptom, and how much."""
-        quiet = [
-            (each.start_ns, each.end_ns)
-            for each in self.symptoms
-            if each.kind == "window" and each.receiver == symptom.receiver and each.group == symptom.group
-        ]
-        series = self.series(kind, symptom)
-        if kind == "tap":
-            wanted = self.interface(symptom)
-            series = [each for each in series if not each.interface or wanted is None or each.interface == wanted]
         n_due = symptom.n_packets if symptom.n_packets > 1 else None
-        return hearing(series, symptom.start_ns, symptom.end_ns, quiet, n_due)
+        return self._ears(kind, symptom).hearing(symptom.start_ns, symptom.end_ns, n_due)
+
+    def _ears(self, kind: WitnessKind, symptom: Symptom) -> Ears:
+        wanted = self.interface(symptom)
+        key = (kind, symptom.receiver, symptom.group, wanted)
+        if key not in self._cache:
+            quiet = [
+                (each.start_ns, each.end_ns)
+                for each in self.symptoms
+                if each.kind == "window" and each.receiver == symptom.receiver and each.group == symptom.group
+            ]
+            series = self.series(kind, symptom)
+            if kind == "tap":
+                series = [each for each in series if not each.interface or wanted in (None, each.interface)]
+            self._cache[key] = Ears(series, quiet)
+        return self._cache[key]
 
     def heard(self, kind: WitnessKind, symptom: Symptom) -> bool | None:
         """Return whether a witness of a kind heard during a symptom; None when it cannot be told."""
@@ -170,13 +186,13 @@ class Case:
         info = self.sender(symptom)
         if info is None:
             return Hearing(None, why="the sender is not of this run")
-        host = next((each for each in self.evidence.hosts if each.name == info.host), None)
         taps = [
             each
-            for each in (host.witnesses if host is not None else [])
+            for each in self._host(info.host).witnesses
             if each.kind == "tap" and each.direction == "out" and each.group == symptom.group
         ]
-        return hearing(taps, symptom.start_ns, symptom.end_ns, [], symptom.n_packets if symptom.n_packets > 1 else None)
+        n_due = symptom.n_packets if symptom.n_packets > 1 else None
+        return Ears(taps, []).hearing(symptom.start_ns, symptom.end_ns, n_due)
 
     def egress(self, symptom: Symptom) -> Egress | None:
         """Return by which interfaces a symptom's packets left; None without the sender's taps and routes."""
@@ -185,8 +201,10 @@ class Case:
 
     def egress_of_info(self, info: SenderInfo) -> Egress | None:
         """Return by which interfaces a sender's packets left."""
-        group = self.address(address_of(info.group))
-        return egress_of(info, group, self._host(info.host)) if group is not None else None
+        if info.stream not in self._egress:
+            group = self.address(address_of(info.group))
+            self._egress[info.stream] = egress_of(info, group, self._host(info.host)) if group is not None else None
+        return self._egress[info.stream]
 
     def system_rise(self, name: str) -> int | None:
         """Return the rise of the run's own watch on a system counter, over all hosts; None when nobody watched."""

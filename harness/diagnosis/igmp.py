@@ -95,7 +95,9 @@ class View:
         return near[-1] if near else None
 
 
-def view_of(timeline: MembershipTimeline | None, interface: str | None, group: IPAddress | None, own: set[str]) -> View:
+def view_of(
+    timeline: MembershipTimeline | None, host: str, interface: str | None, group: IPAddress | None, own: set[str]
+) -> View:
     """Return what concerns one interface and one group.
 
     Args:

@@ -1,7 +1,7 @@
-"""A small builder of synthetic runs: a sender, a receiver, a switch that asks, four witnesses; and what befalls them."""
+"""A builder of synthetic runs: a sender, a receiver, a switch that asks, four witnesses; and what befalls them."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 from harness.model import (
     Attribution,
@@ -174,10 +174,19 @@ class Run:
 
     def sender(self, group: str = ENDPOINT, epoch: int = 1, **more: Any) -> SenderInfo:
         values: dict[str, Any] = {
-            "stream": epoch, "stream_id": epoch, "epoch": epoch, "group": group, "source": f"{TX}:4000",
-            "interface": "eth0", "schedule": "constant", "first_due_ns": at(0), "interval_ns": S // self.rate,
-            "size": 200, "ttl": 1, "host": "tx",
-        }  # fmt: skip
+            "stream": epoch,
+            "stream_id": epoch,
+            "epoch": epoch,
+            "group": group,
+            "source": f"{TX}:4000",
+            "interface": "eth0",
+            "schedule": "constant",
+            "first_due_ns": at(0),
+            "interval_ns": S // self.rate,
+            "size": 200,
+            "ttl": 1,
+            "host": "tx",
+        }
         return SenderInfo(**(values | more))
 
     def gap(self, start: float, end: float, *deaf: str, kind: str = "mid_run") -> "Run":
@@ -204,15 +213,26 @@ class Run:
         for start, end in self.silent[kind]:
             for place in range(round(start * S / BIN), min(n_bins, round(end * S / BIN))):
                 counts[place] = 0
-        interface = "eth0" if kind == "tap" else ""
+        opened: list[int] = []
+        if kind == "reopened-socket":  # it listens for a second in two while the receiver is silent
+            spans = [
+                (start + 1.1 + 2 * k, start + 2.1 + 2 * k, end)
+                for start, end, _ in self.stream.gaps
+                for k in range(999)
+            ]
+            spans = [each for each in spans if each[0] < each[2]]
+            opened = [at(start) for start, _, _ in spans]
+            bins = {place for start, end, _ in spans for place in range(round(start * S / BIN), round(end * S / BIN))}
+            counts = [count if place in bins else 0 for place, count in enumerate(counts)]
         return WitnessSeries(
             kind=kind,
             receiver="rx",
             group=ENDPOINT,
-            source=f"{TX}:4000",
-            interface=interface,
+            source=self.stream.source if any(counts) else "",
+            interface="eth0" if kind == "tap" else "",
             start_ns=at(0),
             counts=counts,
+            opened_ns=opened,
         )
 
     def _out(self, interface: str, spans: list[tuple[float, float]]) -> WitnessSeries:
@@ -255,15 +275,23 @@ class Run:
             n = next(
                 (round((each.end - each.start) * each.rate) for each in self.streams if each.epoch == info.epoch), 2000
             )
-            values = {"scheduled": n, "sent": n, "refused": 0, "not_sent": 0, "errnos": {}} | self.accounts.get(
-                info.epoch, {}
-            )
+            values: dict[str, Any] = {
+                "scheduled": n,
+                "sent": n,
+                "refused": 0,
+                "not_sent": 0,
+                "errnos": {},
+            } | self.accounts.get(info.epoch, {})
             senders.append(
                 SenderSummary(
-                    stream_id=info.stream_id, epoch=info.epoch, source=info.source, group=info.group,
-                    lateness=Distribution(n=n, percentiles_ns={"99": 300_000.0}), **values,
+                    stream_id=info.stream_id,
+                    epoch=info.epoch,
+                    source=info.source,
+                    group=info.group,
+                    lateness=Distribution(n=n, percentiles_ns={"99": 300_000.0}),
+                    **values,
                 )
-            )  # fmt: skip
+            )
         return Summary(
             parameters=Parameters(),
             streams=[each.summary(number) for number, each in enumerate(self.streams)],
@@ -273,21 +301,24 @@ class Run:
         )
 
     def _timeline(self) -> MembershipTimeline:
-        link = {
+        link: dict[str, Any] = {
             "family": "IGMP",
             "interval_ns": round(self.query_every * S),
             "robustness": 2,
             "max_response_ns": 240_000_000,
         }
-        source = "stated" if self.queries else "default"
+        source: Literal["stated", "default"] = "stated" if self.queries else "default"
         lifetime = round(LIFETIME_S * S) if self.queries else 260 * S
         interval = link["interval_ns"] if self.queries else 125 * S
         links = [
             MembershipLink(
-                interface="rx:eth0", query_ns=[at(t) for t in self.queries], lifetime_ns=lifetime, interval_source=source,
+                interface="rx:eth0",
+                query_ns=[at(t) for t in self.queries],
+                lifetime_ns=lifetime,
+                interval_source=source,
                 **(link | {"interval_ns": interval}),
             )
-        ]  # fmt: skip
+        ]
         if self.other_queries:
             times = [at(t) for t in self.other_queries]
             links.append(
@@ -299,27 +330,55 @@ class Run:
         if self.queries:
             queriers.append(
                 Querier(
-                    interface="rx:eth0", family="IGMP", address="10.0.0.254", version=self.querier_version,
-                    general=len(self.queries), specific=0, first_ns=at(self.queries[0]), last_ns=at(self.queries[-1]),
-                    interval_ns=round(self.query_every * S), longest_ns=None, stated_interval_ns=None, robustness=None,
-                    max_response_ns=240_000_000, general_ns=[at(t) for t in self.queries], specific_ns=[], specific_groups=[],
+                    interface="rx:eth0",
+                    family="IGMP",
+                    address="10.0.0.254",
+                    version=self.querier_version,
+                    general=len(self.queries),
+                    specific=0,
+                    first_ns=at(self.queries[0]),
+                    last_ns=at(self.queries[-1]),
+                    interval_ns=round(self.query_every * S),
+                    longest_ns=None,
+                    stated_interval_ns=None,
+                    robustness=None,
+                    max_response_ns=240_000_000,
+                    general_ns=[at(t) for t in self.queries],
+                    specific_ns=[],
+                    specific_groups=[],
                 )
-            )  # fmt: skip
+            )
         interval_of = MemberInterval(start_ns=at(-0.5), end_ns=None, start="joined", end="unknown", expires_ns=at(99))
         members = [
             Member(
-                interface="rx:eth0", family="IGMP", host=RX, group=GROUP, version=3, mode="exclude",
-                reports=len(self.reports), suppressed=0, report_ns=[at(t) for t in self.reports], intervals=[interval_of],
+                interface="rx:eth0",
+                family="IGMP",
+                host=RX,
+                group=GROUP,
+                version=3,
+                mode="exclude",
+                reports=len(self.reports),
+                suppressed=0,
+                report_ns=[at(t) for t in self.reports],
+                intervals=[interval_of],
             )
-        ]  # fmt: skip
+        ]
         changes = [
             QuerierChange(interface="rx:eth0", family="IGMP", t_ns=at(t), before=before, after=after)
             for t, before, after in self.changes
         ]
         return MembershipTimeline(
-            start_ns=at(-1), end_ns=at(self.seconds), messages=99, unused={}, gap_factor=1.5, links=links, queriers=queriers,
-            changes=changes, gaps=[], members=members if self.reports else [],
-        )  # fmt: skip
+            start_ns=at(-1),
+            end_ns=at(self.seconds),
+            messages=99,
+            unused={},
+            gap_factor=1.5,
+            links=links,
+            queriers=queriers,
+            changes=changes,
+            gaps=[],
+            members=members if self.reports else [],
+        )
 
 
 def snapshot(

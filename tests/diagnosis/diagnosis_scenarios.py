@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import msgspec
-
 from diagnosis_cases import ENDPOINT, RX, Run, S, Stream, at, drop_rule, snapshot
 
 SOCKETS = ("second-socket", "reopened-socket")

@@ -91,8 +91,8 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         1, forgot, yes="the switch had no port for the group meanwhile", no="the switch kept the port", factor=0.2
     )
-    is_flap = bool(case.changes_near("link", start_ns))
-    weighing.add(0.5, not is_flap, no="a link changed as it began", factor=0.3)
+    flaps = [each for each in case.changes_near("link", start_ns) if not case.is_other_interface(each, symptom)]
+    weighing.add(0.5, not flaps, no="a link changed as it began", factor=0.3)
     upstream(weighing, case, symptom)
     return weighing.result()
 

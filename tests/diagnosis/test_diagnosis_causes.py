@@ -1,0 +1,234 @@
+"""Every cause of the table comes first on its own case, and falls when its evidence is taken away."""
+
+import pytest
+from diagnosis_cases import Run, at, drop_rule
+from diagnosis_scenarios import POSITIVE, UPSTREAM
+
+from harness.diagnosis import catalogue, diagnose
+from harness.diagnosis.rules import RULES
+from harness.model import Verdict
+
+SOCKETS = ("second-socket", "reopened-socket")
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    return diagnose(*run.build())
+
+
+def score(run: Run, name: str) -> float:
+    return next((each.score for each in verdicts(run) if each.name == name), 0.0)
+
+
+@pytest.mark.parametrize("case", POSITIVE)
+def test_the_cause_comes_first(case: str) -> None:
+    name, make = POSITIVE[case]
+    first, *rest = verdicts(make())
+    assert first.name == name
+    assert first.evidence_for
+    assert all(each.score <= first.score for each in rest)
+    assert all(each.score < first.score for each in rest), "no other rule may tie with the true cause"
+
+
+@pytest.mark.parametrize("case", sorted(set(POSITIVE) - {"igmp-downgraded"}))
+def test_no_evidence_is_needed_to_end_in_a_verdict(case: str) -> None:
+    _, make = POSITIVE[case]
+    summary, manifest, _ = make().build()
+    bare = diagnose(summary, manifest)
+    assert bare
+    assert bare[0].name != "ok"
+
+
+@pytest.mark.parametrize("case", sorted(set(POSITIVE) - {"blind", "not-sent", "sender-stopped"}))
+def test_without_witnesses_and_snapshots_no_cause_is_surer(case: str) -> None:
+    name, make = POSITIVE[case]
+    summary, manifest, evidence = make().build()
+    with_all, without = diagnose(summary, manifest, evidence), diagnose(summary, manifest)
+    told = next((each.score for each in without if each.name == name), 0.0)
+    assert told <= with_all[0].score
+
+
+@pytest.mark.parametrize(
+    ("case", "absent"),
+    [
+        ("socket-blocked", {"second-socket", "reopened-socket", "tap", "unicast-twin"}),
+        ("host-firewall", {"second-socket", "reopened-socket", "tap", "unicast-twin"}),
+        ("mute-querier", {"tap", "unicast-twin"}),
+        ("app-blocked", {"tap"}),
+        ("outage", {"tap"}),
+        ("link-flap", {"tap", "unicast-twin"}),
+        ("interface-reborn", {"reopened-socket"}),
+    ],
+)
+def test_the_score_falls_without_these_witnesses(case: str, absent: set[str]) -> None:
+    name, make = POSITIVE[case]
+    run = make()
+    run.absent = absent
+    assert score(run, name) < score(make(), name)
+
+
+@pytest.mark.parametrize(
+    "case", ["mute-querier", "querier-off", "queries-lost", "reports-lost", "rogue-querier", "snooping-flushed"]
+)
+def test_membership_is_not_blamed_where_igmp_was_not_captured(case: str) -> None:
+    name, make = POSITIVE[case]
+    run = make()
+    run.is_igmp_watched = False
+    assert score(run, name) < score(make(), name) / 2
+
+
+@pytest.mark.parametrize(
+    ("case", "counter"),
+    [("rp-filter", "IPReversePathFilter"), ("slow-reader", "RcvbufErrors"), ("fragments", "ReasmFails")],
+)
+def test_the_score_falls_without_the_counter(case: str, counter: str) -> None:
+    name, make = POSITIVE[case]
+    run = make()
+    run.counters[counter] = 0
+    assert score(run, name) < score(make(), name)
+
+
+def test_rp_filter_is_out_of_the_question_when_its_counter_stands_still() -> None:
+    run = POSITIVE["rp-filter"][1]()
+    run.counters["IPReversePathFilter"] = 0
+    assert "rp-filter" not in [each.name for each in verdicts(run)]
+
+
+def test_a_filter_without_a_counting_rule_is_less_sure() -> None:
+    run = Run().gap(8.0, 10.0, *SOCKETS)
+    run.after("rx")["firewall"]["nft"].append(drop_rule(None))
+    found = verdicts(run)
+    assert 0.3 < score(run, "host-filter") < score(POSITIVE["host-firewall"][1](), "host-filter")
+    assert any("whether this rule met" in each.settled_by for each in found)
+
+
+def test_an_outage_that_the_tap_saw_is_no_filter() -> None:
+    run = Run().gap(8.0, 10.0, *UPSTREAM, "unicast-twin")
+    run.reports = [t for t in run.reports if not 9.9 < t < 10.1]
+    assert verdicts(run)[0].name == "network-outage"
+
+
+def test_link_down_needs_a_change_of_a_link() -> None:
+    run = Run().gap(8.0, 10.0, *UPSTREAM, "unicast-twin")
+    assert "link-down" not in [each.name for each in verdicts(run)]
+
+
+def test_a_link_of_another_interface_is_not_blamed() -> None:
+    run = POSITIVE["link-flap"][1]()
+    run.events.clear()
+    run.after("rx")["interfaces"]["eth0"]["carrier_changes"] = 2
+    run.snapshots["rx"]["interfaces"]["wlan0"] = {"index": 8, "addresses": [{"address": "10.3.0.1", "prefix": 24}]}
+    run.event(8.1, "link", "rx: wlan0 down (no carrier)")
+    assert "link-down" not in [each.name for each in verdicts(run)]
+
+
+def test_ttl_is_not_blamed_on_one_link() -> None:
+    run = Run().gap(0.0, 20.0, *UPSTREAM, kind="never_received")
+    assert "ttl-expired" not in [each.name for each in verdicts(run)]
+
+
+def test_an_open_group_is_not_lost_to_a_renumbered_sender() -> None:
+    run = POSITIVE["source-changed"][1]()
+    run.receivers = [each for each in run.receivers if each.name == "asm"]
+    assert "source-changed" not in [each.name for each in verdicts(run)]
+
+
+def test_the_name_of_macos_is_never_said_on_linux() -> None:
+    run = POSITIVE["macos"][1]()
+    for host in run.snapshots.values():
+        host["versions"]["system"] = "Debian GNU/Linux 12"
+    names = [each.name for each in verdicts(run)]
+    assert names[0] == "os-policy-suspected"
+    assert "macos-local-network" not in names
+    assert not any("macOS Local Network" in each.sentence for each in verdicts(run))
+
+
+@pytest.mark.parametrize("without", ["errno", "launcher"])
+def test_macos_needs_both_the_errno_and_the_other_launcher(without: str) -> None:
+    run = POSITIVE["macos"][1]()
+    if without == "errno":
+        run.events.clear()
+    else:
+        run.streams, run.receivers = run.streams[:1], run.receivers[:1]
+    assert "macos-local-network" not in [each.name for each in verdicts(run)]
+
+
+def test_two_causes_both_stand_among_the_first_three() -> None:
+    run = POSITIVE["host-firewall"][1]()
+    run.event(14.0, "link", "rx: eth0 down (no carrier)").event(15.9, "link", "rx: eth0 up")
+    run.gap(14.0, 16.0, *UPSTREAM, "unicast-twin")
+    assert {"host-filter", "link-down"} <= {each.name for each in verdicts(run)[:3]}
+
+
+def test_a_drop_out_and_a_bad_link_both_stand_among_the_first_three() -> None:
+    run = POSITIVE["link-flap"][1]()
+    run.stream.isolated = 40
+    run.stream.lost_at = [0.5 * k for k in range(40)]
+    names = [each.name for each in verdicts(run)[:3]]
+    assert names[0] == "link-down"
+    assert "random-loss" in names
+
+
+def test_a_renamed_scenario_tells_nothing() -> None:
+    for case, (_, make) in POSITIVE.items():
+        plain, told = make(), make()
+        told.notes["event"] = [{"action": "impair", "at": "3s", "impair": {"kind": "link-down", "at": "rx:eth0"}}]
+        told.event(3.0, "note", "impair: link-down rx:eth0 down")
+        told.event(3.0, "impair", "link-down rx:eth0 down")
+        assert verdicts(plain) == verdicts(told), case
+
+
+def test_what_is_missing_is_named() -> None:
+    run = POSITIVE["blind"][1]()
+    (first, *_) = verdicts(run)
+    assert first.name == "cannot-tell"
+    assert "no capture tap" in first.sentence
+    assert "IGMP was not captured" in first.settled_by
+
+
+def test_every_row_is_whole() -> None:
+    names = [rule.name for rule in RULES]
+    assert len(set(names)) == len(names)
+    for rule in RULES:
+        assert all((rule.sentence, rule.evidence, rule.settled_by, rule.remedy, rule.source)), rule.name
+        assert rule.symptoms, rule.name
+
+
+def test_every_row_has_a_positive_case_and_stands_in_the_catalogue() -> None:
+    names = {rule.name for rule in RULES}
+    assert {name for name, _ in POSITIVE.values()} == names
+    assert [row.name for row in catalogue()] == ["ok", *(rule.name for rule in RULES)]
+    assert not any("{" in row.sentence + row.remedy for row in catalogue())
+
+
+def test_evidence_has_figures_and_times() -> None:
+    (first, *_) = verdicts(POSITIVE["link-flap"][1]())
+    assert any("no carrier" in text and ":" in text for text in first.evidence_for)
+    assert at(8.0) < at(10.0)
+
+
+@pytest.mark.parametrize("case", POSITIVE)
+def test_the_same_evidence_gives_the_same_verdicts(case: str) -> None:
+    _, make = POSITIVE[case]
+    assert verdicts(make()) == verdicts(make())
+
+
+@pytest.mark.parametrize("case", POSITIVE)
+def test_evidence_of_a_stranger_changes_nothing_about_the_first(case: str) -> None:
+    name, make = POSITIVE[case]
+    run = make()
+    run.snapshots["stranger"] = {
+        "counters": {"ip": {"IPReversePathFilter": 1}},
+        "interfaces": {"eth9": {"index": 3, "addresses": [{"address": "192.0.2.7", "prefix": 24}]}},
+        "firewall": {"nft": [drop_rule(3)]},
+    }
+    run.afters["stranger"] = {
+        "counters": {"ip": {"IPReversePathFilter": 4_000}},
+        "firewall": {"nft": [drop_rule(9_000)]},
+    }
+    run.hosts.append({"name": "stranger"})
+    run.event(5.0, "route", "stranger: 192.0.2.0/24 added").event(
+        8.0, "address", "stranger: 192.0.2.9/24 added on eth9"
+    )
+    if case != "source-changed":
+        run.event(8.2, "link", "stranger: eth9 down (no carrier)")
+    assert verdicts(run)[0].name == name
