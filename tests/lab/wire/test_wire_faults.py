@@ -125,6 +125,11 @@ def test_a_frame_that_nothing_overtakes_leaves_in_time() -> None:
     assert [record.did for record in faults.take_records()] == ["held", "sent"]
 
 
+def test_a_frame_held_by_a_fault_that_is_over_is_still_overtaken() -> None:
+    faults = machine('[[fault]]\nkind = "reorder"\nseqs = [1]\nexact = true\ndisplacement = 2\nuntil = "2ms"')
+    assert through(faults, range(5)) == [(0, 0), (2 * MS, 2), (3 * MS, 3), (3 * MS, 1), (4 * MS, 4)]
+
+
 def test_only_frames_of_the_fault_and_direction_count_as_overtaking() -> None:
     faults = machine('[[fault]]\nkind = "reorder"\nseqs = [1]\nexact = true\ndisplacement = 1\ngroup = "239.1.2.3"')
     assert faults.offer(0, FRAMES[1], 0) == []
