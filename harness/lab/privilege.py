@@ -11,7 +11,7 @@ from harness.errors import LabError
 from harness.lab.journal import PRIVATE
 
 _TRIAL_S = 10.0
-_MOUNT = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"'
+MOUNT = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && exec "$@"'
 """Names of network namespaces are kept under /run, which is another's without root."""
 
 
@@ -28,7 +28,7 @@ def enter_lab() -> None:
     unshare = shutil.which("unshare")
     if unshare is None:
         raise LabError("the lab needs root, or unshare (package util-linux) and user namespaces")
-    command = [unshare, "-Urnm", "--kill-child", "--fork", "sh", "-c", _MOUNT, "sh"]
+    command = [unshare, "-Urnm", "--kill-child", "--fork", "sh", "-c", MOUNT, "sh"]
     tried = subprocess.run([*command, "true"], capture_output=True, timeout=_TRIAL_S, check=False)
     if tried.returncode:
         reason = tried.stderr.decode(errors="replace").strip().splitlines()
