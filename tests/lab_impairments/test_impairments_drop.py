@@ -166,7 +166,7 @@ async def test_the_log_holds_the_moment_and_the_commands(lab: SwitchLab) -> None
         assert 0 < width_ns < 100_000_000
         commands = record["commands"]
         assert isinstance(commands, list)
-        assert commands[0] == f"ip netns exec {lab.namespace('sw')} nft -f -"
+        assert f"ip netns exec {lab.namespace('sw')} nft -f -" in commands
     assert int(str(begin["t_done_ns"])) < int(str(end["t_ns"]))
 
 

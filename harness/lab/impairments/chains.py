@@ -47,9 +47,14 @@ def act(verb: str, statement: str, unless: list[str]) -> list[str]:
     return ["chain act {", *rules, "}"]
 
 
-def chain(name: str, hook: Hook, rules: list[str]) -> list[str]:
-    """Return a chain at a hook."""
-    return [f"chain {name} {{", hook.line, *(f"{hook.only} {rule}".strip() for rule in rules), "}"]
+def empty_chain(name: str, hook: Hook) -> list[str]:
+    """Return a chain at a hook, without rules."""
+    return [f"chain {name} {{", hook.line, "}"]
+
+
+def rules_of(name: str, hook: Hook, rules: list[str]) -> list[str]:
+    """Return the effects that fill a chain at a hook."""
+    return [f"rule {name} {hook.only} {rule}" for rule in rules]
 
 
 async def bridge_of(namespace: str, interface: str) -> str | None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from harness.lab.commands import run_json
 from harness.lab.impairments.applied import Applied
-from harness.lab.impairments.chains import act, bridge_of, chain, counters, device_hook
+from harness.lab.impairments.chains import act, bridge_of, counters, device_hook, empty_chain, rules_of
 from harness.lab.impairments.moment import Deeds
 from harness.lab.impairments.tables import Table, next_number
 from harness.lab.place import Lab
@@ -45,34 +45,36 @@ async def limit_lifetime(impairment: Lifetime, lab: Lab, deeds: Deeds) -> Applie
     table = Table(end[0], "netdev", next_number())
     known = await _known(end)
     lifetime_ms = max(1, parse_duration(impairment.after) // _NS_PER_MS)
-    body = [line for version in _DESTINATION for line in _sets(version, lifetime_ms, known)]
+    reports, select = device_hook(end, "ingress"), device_hook(end, "egress")
+    body = [line for version in _DESTINATION for line in _sets(version, lifetime_ms)]
     body += [*counters("dropped"), *act("dropped", "drop", [])]
-    body += chain("reports", device_hook(end, "ingress"), _report_rules())
+    body += [*empty_chain("reports", reports), *empty_chain("select", select)]
     over = [f"ip daddr 224.0.0.0/4 {_DESTINATION['4']} != @alive4 goto act"]
     over += [f"ip6 daddr ff00::/8 {_DESTINATION['6']} != @alive6 goto act"]
-    body += chain("select", device_hook(end, "egress"), [*_LINK_SCOPE, *over])
-    await table.make(deeds, body)
+    effects = [f"element {name}{version} {{ {group} }}" for name in ("known", "alive") for version, group in known]
+    effects += rules_of("reports", reports, _report_rules())
+    effects += rules_of("select", select, [*_LINK_SCOPE, *over])
+    await table.make(deeds, body, effects)
     return Applied(lambda: table.remove(deeds), table.counts)
 
 
-async def _known(end: tuple[str, str]) -> list[str]:
-    """Return the groups that the switch has learned at its port, none without a switch."""
+async def _known(end: tuple[str, str]) -> list[tuple[str, str]]:
+    """Return IP version and group of all that the switch has learned at its port, none without a switch."""
     namespace, port = end
     bridge = await bridge_of(namespace, port)
     if bridge is None:
         return []
     tables: Any = await run_json("bridge", "-j", "-n", namespace, "mdb", "show", "dev", bridge)
     entries = [entry for table in tables for entry in table.get("mdb", ()) if entry["port"] == port]
-    return sorted({str(entry["grp"]) for entry in entries})
+    groups = [ipaddress.ip_address(group) for group in sorted({str(entry["grp"]) for entry in entries})]
+    return [(str(group.version), hex(int(group))) for group in groups]
 
 
-def _sets(version: str, lifetime_ms: int, known: list[str]) -> list[str]:
+def _sets(version: str, lifetime_ms: int) -> list[str]:
     kind = f"typeof {_DESTINATION[version]}"
-    groups = [hex(int(ipaddress.ip_address(group))) for group in known if (":" in group) == (version == "6")]
-    elements = f" elements = {{ {', '.join(groups)} }};" if groups else ""
     return [
-        f"set known{version} {{ {kind}; flags dynamic; size 4096;{elements} }}",
-        f"set alive{version} {{ {kind}; flags dynamic,timeout; timeout {lifetime_ms}ms; size 4096;{elements} }}",
+        f"set known{version} {{ {kind}; flags dynamic; size 4096; }}",
+        f"set alive{version} {{ {kind}; flags dynamic,timeout; timeout {lifetime_ms}ms; size 4096; }}",
     ]
 
 

@@ -73,10 +73,10 @@ class Deeds:
         record = {"t_ns": t_ns, "t_done_ns": t_done_ns, "do": do, "kind": self.kind, "at": self.at}
         self.log({**record, "commands": list(commands)})
 
-    async def enact(self, do: str, *scripts: Script) -> None:
+    async def enact(self, do: str, *scripts: Script, recipe: Sequence[str] = ()) -> None:
         """Run scripts one after the other, all tools ready before the first begins, and log it.
 
-        Scripts without lines are left out.
+        Scripts without lines are left out. `recipe` is what was prepared before, for the log's sake.
 
         Raises:
           LabError: a tool is missing, refuses, or is not done in time. What came before it has happened, and is not
@@ -84,7 +84,7 @@ class Deeds:
         """
         chosen = [script for script in scripts if script.lines]
         times = await _run(chosen) if chosen else (time.time_ns(),) * 2
-        self.write(do, times, [line for script in chosen for line in script.shown])
+        self.write(do, times, [*recipe, *(line for script in chosen for line in script.shown)])
 
 
 async def run_script(script: Script) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from harness.errors import UsageError
 from harness.lab.impairments.applied import Applied
-from harness.lab.impairments.chains import Hook, act, bridge_of, chain, counters, device_hook
+from harness.lab.impairments.chains import Hook, act, bridge_of, counters, device_hook, empty_chain, rules_of
 from harness.lab.impairments.moment import Deeds
 from harness.lab.impairments.selection import chance, matches
 from harness.lab.impairments.tables import Table, next_number
@@ -46,12 +46,8 @@ async def drop(impairment: Drop, lab: Lab, deeds: Deeds) -> Applied:
     """
     hook = _hook(impairment, lab)
     table = Table(hook.namespace, hook.family, next_number())
-    body = [
-        *counters("dropped"),
-        *act("dropped", "drop", chance(impairment)),
-        *chain("select", hook, _calls(impairment)),
-    ]
-    return await _in_force(table, body, deeds)
+    body = [*counters("dropped"), *act("dropped", "drop", chance(impairment)), *empty_chain("select", hook)]
+    return await _in_force(table, body, rules_of("select", hook, _calls(impairment)), deeds)
 
 
 async def duplicate(impairment: Duplicate, lab: Lab, deeds: Deeds) -> Applied:
@@ -68,20 +64,19 @@ async def duplicate(impairment: Duplicate, lab: Lab, deeds: Deeds) -> Applied:
     mark = _COPY_MARK + number
     hook, device = await _copying_hook(impairment, lab)
     table = Table(hook.namespace, hook.family, number)
-    body = [
-        *counters("duplicated"),
-        *act("duplicated", f'meta mark set {mark} dup to "{device}" return', chance(impairment)),
-    ]
+    statement = f'meta mark set {mark} dup to "{device}" return'
+    body = [*counters("duplicated"), *act("duplicated", statement, chance(impairment)), *empty_chain("select", hook)]
+    effects = rules_of("select", hook, [f"meta mark {mark} return", *_calls(impairment)])
     if impairment.side == "network" and impairment.direction == "out":
         _, port = lab.far_end(impairment.at)
         back = device_hook((hook.namespace, port), "egress")
-        body += chain("back", back, [f"meta mark {mark} drop"])
-    body += chain("select", hook, [f"meta mark {mark} return", *_calls(impairment)])
-    return await _in_force(table, body, deeds)
+        body += empty_chain("back", back)
+        effects += rules_of("back", back, [f"meta mark {mark} drop"])
+    return await _in_force(table, body, effects, deeds)
 
 
-async def _in_force(table: Table, body: list[str], deeds: Deeds) -> Applied:
-    await table.make(deeds, body)
+async def _in_force(table: Table, body: list[str], effects: list[str], deeds: Deeds) -> Applied:
+    await table.make(deeds, body, effects)
     return Applied(lambda: table.remove(deeds), table.counts)
 
 

@@ -1,4 +1,8 @@
-"""An nftables table that belongs to one impairment: made by one transaction, emptied by one, removed by name."""
+"""An nftables table that belongs to one impairment.
+
+It is made without effect at first: registering a hook with the kernel takes up to milliseconds. Then one transaction
+adds the rules, which is the moment that counts; one takes them out; and the table is removed by name.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +38,27 @@ class Table:
             self.name = f"n{self.name}"
         self._final: Counts | None = None
 
-    async def make(self, deeds: Deeds, body: list[str]) -> None:
-        """Make the table with this body; its counters are named c_ and what they count.
+    async def make(self, deeds: Deeds, body: list[str], effects: list[str]) -> None:
+        """Make the table with this body, and then put it in force.
+
+        Args:
+          deeds: the truth log.
+          body: chains, sets and counters, these named c_ and what they count. Chains at hooks are empty.
+          effects: "rule CHAIN ..." and "element SET ...", added at the moment that is logged.
 
         Raises:
-          LabError: nft is missing or refuses.
+          LabError: nft is missing or refuses; nothing stays.
         """
-        lines = (f"table {self.family} {self.name} {{", *body, "}")
-        await deeds.enact("apply", Script("nft", self.namespace, lines))
+        await run_script(Script("nft", self.namespace, (f"table {self.family} {self.name} {{", *body, "}")))
+        lines = tuple(
+            f"add {kind} {self.family} {self.name} {rest}"
+            for kind, _, rest in (line.partition(" ") for line in effects)
+        )
+        try:
+            await deeds.enact("apply", Script("nft", self.namespace, lines), recipe=body)
+        except LabError:
+            await self._delete()
+            raise
 
     async def remove(self, deeds: Deeds) -> None:
         """Take the rules out, which is the moment that counts; read the counters, which stand still now; remove all.
@@ -51,6 +68,9 @@ class Table:
         """
         await deeds.enact("undo", Script("nft", self.namespace, (f"flush table {self.family} {self.name}",)))
         self._final = await self._read()
+        await self._delete()
+
+    async def _delete(self) -> None:
         await run_script(Script("nft", self.namespace, (f"delete table {self.family} {self.name}",)))
 
     async def counts(self) -> Counts:
