@@ -9,12 +9,15 @@ import msgspec
 
 from harness import plots as figures  # loads matplotlib when something is drawn
 from harness.analysis import OnProgress, StreamOptions, analyze_file, analyze_recording
+from harness.analysis.evidence import load_evidence
+from harness.diagnosis import diagnose
 from harness.errors import RecordError, StorageError
 from harness.limits import hold
 from harness.model import Parameters, Summary
 from harness.model.scenario import Expect
+from harness.model.witness import Evidence
 from harness.report import only_sent, write_report
-from harness.store import open_run, write_summary
+from harness.store import RunReader, open_run, write_summary
 
 PLOTS = "plots"
 
@@ -39,7 +42,7 @@ def conclude(
     has_report: bool = True,
     on_progress: OnProgress | None = None,
 ) -> Conclusion:
-    """Analyze a recording; write `summary.json` and, with `has_report`, `plots/`, `report.html`, `report.md` into it.
+    """Analyze and diagnose a recording; write `summary.json` and, with `has_report`, `plots/` and the reports into it.
 
     A result that cannot be written (a full disk, a read-only run) is the conclusion's `error`, not the end of it.
 
@@ -49,11 +52,35 @@ def conclude(
     reader = open_run(path)
     expect = expect if expect is not None else msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
     summary = analyze_recording(reader, parameters, sender_run=sender_run, expect=expect, on_progress=on_progress)
+    summary = with_verdicts(summary, reader, expect, sender_run=sender_run)
     try:
         write_summary(path, summary)
         return Conclusion(path, summary, expect, report_again(path)[0] if has_report else None)
     except StorageError as exc:
         return Conclusion(path, summary, expect, None, error=str(exc))
+
+
+def with_verdicts(summary: Summary, reader: RunReader, expect: Expect, *, sender_run: Path | None = None) -> Summary:
+    """Return a run's summary with what explains it, and with the limits held against that.
+
+    Witnesses that cannot be read are none, which a note says.
+
+    Args:
+      summary: of the run.
+      reader: the run opened.
+      expect: the limits; one on the verdict is among them.
+      sender_run: the run of the sender, when that was recorded elsewhere.
+    """
+    manifest = reader.manifest
+    if sender_run is not None:
+        manifest = msgspec.structs.replace(manifest, senders=open_run(sender_run).manifest.senders)
+    try:
+        evidence = load_evidence(reader)
+    except RecordError as exc:
+        evidence = Evidence()
+        summary = msgspec.structs.replace(summary, notes=[*summary.notes, f"diagnosed without witnesses: {exc}"])
+    summary = msgspec.structs.replace(summary, verdicts=diagnose(summary, manifest, evidence))
+    return msgspec.structs.replace(summary, limits=hold(summary, expect))
 
 
 def conclude_file(

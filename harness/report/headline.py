@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import UTC, tzinfo
 from typing import Literal
 
-from harness.model import Summary, Window
+from harness.model import Summary, Verdict, Window
 from harness.plots.wording import clock, count, longest, plain, plural, summary_finding, zone_name
 
 Status = Literal["failed", "passed", "undecided", "nothing", "sent", "found", "clean"]
 """failed, passed, undecided: by the limits that were asked for; without limits: nothing received, sent, found, clean.
 
 A damaged recording leaves everything undecided."""
+
+CANNOT_TELL = "cannot-tell"
+"""Verdict of a diagnosis without evidence: its sentence says why."""
 
 STATUS_WORDS: dict[Status, str] = {
     "failed": "Failed",
@@ -107,5 +110,18 @@ def finding(summary: Summary, *, zone: tzinfo = UTC) -> str:
     unjudged = sum(limit.is_passed is None for limit in summary.limits)
     if word == "undecided" and unjudged:
         text += f"; {unjudged} of {len(summary.limits)} limits cannot be judged"
-    cause = next((verdict for verdict in summary.verdicts if verdict.name != "ok"), None)
-    return text + "." + (f" Likely cause: {plain(cause.sentence, 200).rstrip('.')}." if cause else "")
+    return text + "." + _cause(summary)
+
+
+def _cause(summary: Summary) -> str:
+    """Return " Likely cause: ..." of the first verdict; "" where there is none, or no fault."""
+    first = summary.verdicts[0] if summary.verdicts else None
+    if first is None or first.name == "ok":
+        return ""
+    sentence = plain(first.sentence, 200).rstrip(".")
+    return f" {sentence}." if first.name == CANNOT_TELL else f" Likely cause: {sentence}."
+
+
+def causes(summary: Summary) -> list[Verdict]:
+    """Return the verdicts that name a cause: all but "ok"."""
+    return [verdict for verdict in summary.verdicts if verdict.name != "ok"]

@@ -13,7 +13,7 @@ from harness.model import Manifest, Summary
 from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, clock, plain, sentence, thresholds, zone_name
 from harness.report import tables
 from harness.report.facts import facts_of
-from harness.report.headline import STATUS_WORDS, finding, only_sent, status
+from harness.report.headline import STATUS_WORDS, causes, finding, only_sent, status
 from harness.report.membership import membership_tables
 from harness.report.pictures import choose_pictures, data_uri
 
@@ -58,7 +58,7 @@ def render_html(
         path=summary.path,
         began=f"{clock(began, zone, date=True)} {zone_name(began, zone)}" if began is not None else "",
         host=manifest.host if manifest else "",
-        verdicts=summary.verdicts[:10],
+        verdicts=causes(summary)[:10],
         pictures=[(item.caption, data_uri(item.path)) for item in choose_pictures(plots, ".svg")],
         limits=tables.limits_table(summary),
         windows=tables.windows_table(summary, zone=zone),

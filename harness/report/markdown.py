@@ -13,7 +13,7 @@ from harness.model import Manifest, Summary
 from harness.plots.wording import CLASS_MEANING, CLASS_WORDS, plain, thresholds
 from harness.report import tables
 from harness.report.facts import Fact, facts_of
-from harness.report.headline import headline, only_sent
+from harness.report.headline import causes, headline, only_sent
 from harness.report.membership import membership_tables
 from harness.report.pictures import choose_pictures, relative_link
 
@@ -70,9 +70,9 @@ def _render(
 ) -> str:
     facts = facts_of(summary, manifest, environment)
     parts = [f"# {escape(headline(summary, zone=zone), 600)}"]
-    if summary.verdicts:
+    if causes(summary):
         parts.append("## Likely causes")
-        parts += [_verdict(rank, verdict) for rank, verdict in enumerate(summary.verdicts[:5], 1)]
+        parts += [_verdict(rank, verdict) for rank, verdict in enumerate(causes(summary)[:5], 1)]
     parts += [
         f"![{escape(item.caption)}]({quote(relative_link(item.path, run_dir))})"
         for item in choose_pictures(plots, ".png")
@@ -110,7 +110,7 @@ def _render(
 
 
 def _verdict(rank: int, verdict: Any) -> str:
-    lines = [f"{rank}. **{escape(verdict.name)}**: {escape(verdict.sentence, 400)}"]
+    lines = [f"{rank}. **{escape(verdict.name)}** ({verdict.score:.2f}): {escape(verdict.sentence, 400)}"]
     lines += [f"   - for: {escape(text, 300)}" for text in verdict.evidence_for[:8]]
     lines += [f"   - against: {escape(text, 300)}" for text in verdict.evidence_against[:8]]
     lines += [f"   - settled by: {escape(verdict.settled_by, 300)}"] if verdict.settled_by else []

@@ -39,6 +39,7 @@ def format_table(summary: Summary, *, width: int = 100, most: int = 20, zone: tz
       zone: time zone of the wall clock.
     """
     parts = [textwrap.fill(headline(summary, zone=zone), width)]
+    parts += [textwrap.fill(verdict_line(summary), width, subsequent_indent="  ")] if summary.verdicts else []
     tables = [
         _without(streams_table(summary, most), {"interface"}, if_dull=_OFTEN_DULL),
         _without(windows_table(summary, most, zone, by_number), {"numbers"}, if_dull={"period"}),
@@ -60,6 +61,15 @@ def format_table(summary: Summary, *, width: int = 100, most: int = 20, zone: tz
         parts.append("\n".join(notes))
     parts.append(textwrap.fill(thresholds(summary.parameters), width))
     return "\n\n".join(parts)
+
+
+def verdict_line(summary: Summary) -> str:
+    """Return the names and scores of the first verdicts, "Verdict: link-down (0.93), then random-loss (0.31)".
+
+    The first alone when nothing else was found; "" without a diagnosis.
+    """
+    named = [f"{plain(each.name, 60)} ({each.score:.2f})" for each in summary.verdicts[:3]]
+    return f"Verdict: {named[0]}" + "".join(f", then {name}" for name in named[1:]) if named else ""
 
 
 def _without(table: Table, never: Set[str], *, if_dull: Set[str]) -> Table:
