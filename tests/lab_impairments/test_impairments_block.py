@@ -15,7 +15,7 @@ from netns import require, require_lab
 
 from harness.errors import LabError, UsageError
 from harness.lab import cgroups
-from harness.lab.impairments import apply
+from harness.lab.impairments import apply, bpf
 from harness.model.lab import Block
 
 pytestmark = pytest.mark.lab
@@ -76,9 +76,18 @@ class Agent:
         self.process.stdout.close()
 
 
+def missing_bpf() -> str:
+    try:
+        os.close(bpf.load(bpf.refuse_multicast(4, errno.EPERM), bpf.UDP4_SENDMSG))
+    except LabError as exc:
+        return f"BPF: {exc}"
+    return ""
+
+
 @pytest.fixture(scope="module")
 def module_lab() -> Iterator[SwitchLab]:
     require_lab()
+    require(missing_bpf())
     lab = SwitchLab()
     yield lab
     lab.remove()
