@@ -47,7 +47,7 @@ def render(
     engine.filters["code"] = lambda text: f"    {plain(text, 4_000)}"
     page = engine.get_template(f"{template}.md").render(
         story=story,
-        pictures=sorted(entry.name for entry in entries if entry.name.endswith(".png")),
+        pictures=sorted((entry.name for entry in entries if entry.name.endswith(".png")), key=_telling),
         entries=entries,
         left_out=left_out,
         asked=asked,
@@ -55,6 +55,11 @@ def render(
         has_scenario=has_scenario,
     )
     return _without_runs_of_blank_lines(page)
+
+
+def _telling(picture: str) -> tuple[bool, str]:
+    """Return a sort key that puts the figures over time first."""
+    return not picture.endswith(("/raster.png", "/timeline.png")), picture
 
 
 def _without_runs_of_blank_lines(text: str) -> str:

@@ -29,7 +29,7 @@ from harness.report.facts import Fact, facts_of
 from harness.report.headline import finding
 
 SCENARIO = "scenario.toml"
-_MOST_STREAMS = 10
+_MOST_STREAMS, _MOST_VERDICTS = 10, 5
 _ON_PURPOSE = ("stall", "deafen", "impair")
 
 
@@ -101,7 +101,7 @@ def tell(
         expected=_expected(summary),
         actual=_actual(summary),
         tables=tables.filled(shown),
-        verdicts=summary.verdicts[:5],
+        verdicts=[verdict for verdict in summary.verdicts if verdict.name != "ok"][:_MOST_VERDICTS],
         warnings=_warnings(summary, scenario),
         notes=tables.notes_of(summary, most),
         thresholds=thresholds(summary.parameters),

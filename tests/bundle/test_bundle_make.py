@@ -36,7 +36,7 @@ from harness.capture import open_capture
 from harness.cli import main
 from harness.conclusion import conclude
 from harness.errors import RecordError, StorageError, UsageError
-from harness.model import Summary
+from harness.model import Summary, Verdict
 from harness.model.scenario import Dropout, Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_text import parse_scenario
 from harness.run.plan import resolve
@@ -309,6 +309,28 @@ def test_a_run_without_a_window_says_that_it_has_no_slice(tmp_path: Path, quick:
     why = {item.name: item.why for item in made.left_out}
     assert why[SLICE_NAME] == "there is no drop-out window"
     assert "no scenario" in why["scenario.toml"]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_verdicts_come_with_what_speaks_for_and_against_them(template: Template, tmp_path: Path, quick: None) -> None:
+    record(tmp_path / "run")
+    summary = conclude(tmp_path / "run", has_report=False).summary
+    verdicts = [
+        Verdict(
+            name="membership-expired", sentence="the switch forgot the group", score=0.9,
+            evidence_for=["no query for 300 s"],
+            evidence_against=["a report was seen"], settled_by="a querier", remedy="turn the querier on",
+        ),
+        Verdict(name="ok", sentence="all is well", score=0.1),
+    ]  # fmt: skip
+    (tmp_path / "run" / "summary.json").write_bytes(
+        encode_document(msgspec.structs.replace(summary, verdicts=verdicts))
+    )
+    text = unpacked(make_bundle(tmp_path / "run", template=template).data)["README.md"].decode()
+    assert "(0.90): the switch forgot the group" in text
+    for line in ("for: no query for 300 s", "against: a report was seen", "settled by: a querier"):
+        assert line in text
+    assert "all is well" not in text
 
 
 def test_a_run_without_what_a_report_needs_is_one_line(tmp_path: Path) -> None:
