@@ -12,7 +12,7 @@ from harness.campaign.driver import BootResult, Driver, Ending, World
 from harness.campaign.journal import Journal, read_state
 from harness.campaign.measure import measure
 from harness.campaign.plan import load, ordered
-from harness.campaign.reboot import LocalRebooter, Rebooted, Rebooter, SshRebooter
+from harness.campaign.reboot import LocalRebooter, Rebooted, Rebooter, RemoteRebooter, SshRebooter
 from harness.campaign.session import Asked, create, go_on
 from harness.campaign.state import Presence, State
 from harness.campaign.statistics import statistics
@@ -28,6 +28,7 @@ __all__ = [
     "Presence",
     "Rebooted",
     "Rebooter",
+    "RemoteRebooter",
     "SshRebooter",
     "State",
     "World",

@@ -48,7 +48,7 @@ class Machine:
     Attributes:
       directory: of the campaign. resolved: what it says. command: the command line that repeats it.
       rebooter: of this machine or of the remote host. boot_id: of the machine that it reboots.
-      say: takes a line for the user.
+      say: takes a line for the user. remote: what the other machine is called; "" when this one is rebooted.
     """
 
     directory: Path
@@ -61,6 +61,7 @@ class Machine:
     uptime_ns: Callable[[], int | None] = uptime_ns
     launcher: str | None = None
     is_unattended: bool = False
+    remote: str = ""
 
     def __post_init__(self) -> None:
         self.interruption = Interruption()
@@ -68,7 +69,7 @@ class Machine:
     @property
     def is_remote(self) -> bool:
         """Whether another machine is rebooted, and this one stays up."""
-        return bool(self.resolved.campaign.host)
+        return bool(self.remote)
 
     def presence(self) -> Presence:
         """Return the boot that the machine is in, and the time."""
@@ -139,7 +140,7 @@ class Machine:
             arrival=action.arrival,
             began_ns=who.now_ns,
             booted_ns=booted_ns,
-            is_fresh=action.arrival == "resumed",
+            is_fresh=action.arrival in ("resumed", "by_hand", "power_lost", "hung"),
         )
 
     def _write(self, path: Path, document: object) -> None:
@@ -172,7 +173,7 @@ class Machine:
 
     def countdown(self, number: int) -> Pause:
         """Count down to the reboot; Ctrl-C or `harness campaign cancel` call it off."""
-        what = self.resolved.campaign.host[0].name if self.is_remote else "this machine"
+        what = self.remote or "this machine"
         left = -(-parse_duration(self.resolved.campaign.countdown) // NS_PER_S)
         for second in range(left, 0, -1):
             if second in (left, 30, 20, 10, 5, 4, 3, 2, 1):

@@ -1,7 +1,7 @@
 """How a machine is rebooted: this one, or a host behind ssh while this one stays up. Nothing here asks twice.
 
-`Rebooter` is what a campaign needs of it; whoever can reboot something else (a guest, a board behind a relay) offers
-the same method.
+`Rebooter` is what a campaign needs of it; whoever can reboot another machine (a guest, a board behind a relay) offers
+`RemoteRebooter`, and passes it in `Asked`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
 
@@ -45,6 +45,14 @@ class Rebooter(Protocol):
 
     async def reboot(self, boot_id: str) -> Rebooted:
         """Reboot it, out of the boot with this id; return once it is back, hangs, or did not go down at all."""
+
+
+@runtime_checkable
+class RemoteRebooter(Rebooter, Protocol):
+    """Another machine, which this one outlives: a host behind ssh, a guest, a board behind a relay."""
+
+    async def boot_id(self) -> str | None:
+        """Return the boot that it is in; None when it does not answer."""
 
 
 def reboot_command(platform: str = sys.platform) -> list[str]:
@@ -98,9 +106,9 @@ class SshRebooter:
       host: as the campaign file names it.
     """
 
-    def __init__(self, host: RemoteHost, *, poll_s: float = _POLL_S) -> None:
+    def __init__(self, host: RemoteHost, *, poll_s: float | None = None) -> None:
         self.host = host
-        self._poll_s = poll_s
+        self._poll_s = poll_s if poll_s is not None else _POLL_S
 
     async def boot_id(self) -> str | None:
         """Return the boot that the host is in; None when it does not answer."""

@@ -16,10 +16,9 @@ from harness.campaign.journal import FileMedium, Journal
 from harness.campaign.lock import Lock
 from harness.campaign.machine import Machine, Say
 from harness.campaign.plan import Resolved, load
-from harness.campaign.reboot import LocalRebooter, Rebooted, Rebooter, SshRebooter
+from harness.campaign.reboot import LocalRebooter, Rebooted, Rebooter, RemoteRebooter, SshRebooter
 from harness.errors import HostError, UsageError
 from harness.evidence import boot_id
-from harness.model.campaign import RemoteHost
 
 WAIT_S = 2.0
 """A unit whose launcher is not next looks again after this."""
@@ -119,7 +118,8 @@ def _session(asked: Asked) -> Ending:
                 asked.say(note)
             remote = resolved.campaign.host[0] if resolved.campaign.host else None
             rebooter = asked.rebooter or (SshRebooter(remote) if remote else LocalRebooter())
-            boot = _RemoteBoot(rebooter, remote) if isinstance(rebooter, SshRebooter) and remote else None
+            name = remote.name if remote else "the machine"
+            boot = _RemoteBoot(rebooter, name) if isinstance(rebooter, RemoteRebooter) else None
             machine = Machine(
                 asked.directory,
                 resolved,
@@ -128,6 +128,7 @@ def _session(asked: Asked) -> Ending:
                 boot or rebooter,
                 asked.say,
                 boot_id=boot.boot_id if boot else boot_id,
+                remote=name if boot else "",
                 launcher=asked.launcher,
                 is_unattended=asked.is_unattended,
             )
@@ -140,8 +141,8 @@ def _session(asked: Asked) -> Ending:
 class _RemoteBoot:
     """A remote host's boot id, asked for once and after each reboot."""
 
-    def __init__(self, rebooter: SshRebooter, host: RemoteHost) -> None:
-        self._rebooter, self._host = rebooter, host
+    def __init__(self, rebooter: RemoteRebooter, name: str) -> None:
+        self._rebooter, self._name = rebooter, name
         self._known: str | None = None
 
     def boot_id(self) -> str:
@@ -153,9 +154,7 @@ class _RemoteBoot:
         if self._known is None:
             self._known = trio.run(self._rebooter.boot_id)
         if self._known is None:
-            raise HostError(
-                self._host.name, f"ssh to {self._host.address} gives no boot id; is it up, is your key there?"
-            )
+            raise HostError(self._name, "it does not tell its boot id; is it up, is your ssh key there?")
         return self._known
 
     async def reboot(self, boot_id: str) -> Rebooted:

@@ -71,7 +71,7 @@ class State:
       rebooting: the boot id in which a reboot was announced; None when none is under way. rebooting_ns: when.
       n_reboot_tries: announcements since the last boot.
       pause: of a campaign that paused in order. finished: why it is over.
-      arrivals: how many sessions came about in each way.
+      arrivals: how many sessions came about in each way. arrival: the latest.
     """
 
     seq: int = 0
@@ -89,6 +89,7 @@ class State:
     pause: Pause = ""
     finished: str | None = None
     arrivals: Counter[str] = field(default_factory=Counter)
+    arrival: Arrival = "started"
 
     @property
     def next_number(self) -> int:
@@ -117,6 +118,7 @@ class State:
 
     def _session(self, record: JournalRecord) -> None:
         self.arrivals[str(record.arrival)] += 1
+        self.arrival = record.arrival or "started"
         if record.boot_id != self.rebooting:
             self.rebooting, self.n_reboot_tries = None, 0
         self.pause = ""
@@ -327,7 +329,7 @@ def _arrival(state: State, who: Presence) -> Arrival:
     """Return how the boot that begins now came about."""
     if not state.settled:
         return "started"
-    return "same_boot" if state.ran_on == who.boot_id else "resumed"
+    return "same_boot" if state.ran_on == who.boot_id else state.arrival
 
 
 def stop_reason(state: State, campaign: Campaign, now_ns: int) -> str | None:

@@ -119,8 +119,14 @@ def _start(args: argparse.Namespace) -> int:
 
 
 def _resume(args: argparse.Namespace) -> int:
+    from harness.campaign import directory as layout
+
+    directory = Path(args.directory)
+    if args.unattended and not (directory / layout.JOURNAL).exists():
+        _say(f"no campaign was begun in {directory}; nothing to do")
+        return 0
     return _run(
-        Path(args.directory),
+        directory,
         accepts_change=args.accept_change,
         launcher=args.launcher,
         is_unattended=args.unattended,

@@ -6,8 +6,8 @@ import random
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from campaign_samples import sample_boots, sample_summary
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import gammaln
 
