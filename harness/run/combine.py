@@ -161,7 +161,8 @@ class Combination:
         self.writer.set_counters(self.counters)
         for name, rise in run.reader.manifest.system_counters.items():
             # hosts of one machine share the rest, and would count it twice
-            if name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
+            is_interface = not name.startswith("udp")
+            if is_interface and name.endswith((".drops_in", ".errors_in", ".drops_out", ".errors_out")):
                 self.system_counters[f"{run.name}.{name}"] = rise
 
     def _add_truth(self, run: HostRun) -> None:
