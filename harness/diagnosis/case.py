@@ -296,6 +296,18 @@ class Case:
         own = {str(address) for _, address, _ in [*host.addresses(), *host.addresses(is_after=True)]}
         return view_of(self.summary.membership, host.name, self.interface(symptom), self.group(symptom), own)
 
+    def reported_on(self, symptom: Symptom) -> set[str]:
+        """Return the interfaces of the receiver's host from which a report for the group was seen to leave."""
+        group, host = self.group(symptom), self.receiver_host(symptom)
+        own = {str(address) for _, address, _ in [*host.addresses(), *host.addresses(is_after=True)]}
+        members = self.summary.membership.members if self.summary.membership is not None else []
+        found = set()
+        for each in members:
+            place, _, bare = each.interface.replace("/", ":").rpartition(":")
+            if each.group == str(group) and each.host in own and place in ("", host.name):
+                found.add(bare)
+        return found
+
     def asked_elsewhere(self, symptom: Symptom, start_ns: int, end_ns: int) -> int:
         """Return how many general queries other interfaces heard in a time."""
         group, mine = self.group(symptom), self.igmp(symptom).link

@@ -130,7 +130,7 @@ def _of_stream(
     unusual = [window for window in stream.windows if not _is_usual(window, stream, info, events, manifest)]
     long = [window for window in unusual if not _is_short(window)]
     for window in sorted(long, key=lambda each: -each.duration_ns)[:MAX_WINDOWS]:
-        start_ns = max(window.start_ns, info.joined_ns or 0) if info is not None else window.start_ns
+        start_ns = max(window.start_ns, _joined_ns(stream, info, events) or 0)
         yield Symptom(
             kind="window",
             stream=stream,
@@ -170,6 +170,20 @@ def _of_stream(
         )
 
 
+def _joined_ns(stream: StreamSummary, info: ReceiverInfo | None, events: list[Event]) -> int | None:
+    """Return when a stream's group was joined first: by the events, as a group may come later than its receiver."""
+    told = [
+        event.t_ns
+        for event in events
+        if event.kind == "join"
+        and event.receiver in ("", stream.receiver)
+        and f"{address_of(stream.group)})" in event.text
+    ]
+    if told:
+        return min(told)
+    return info.joined_ns if info is not None else None
+
+
 def _is_short(window: Window) -> bool:
     return window.duration_ns < SHORT_NS and window.packets is not None and window.packets < SHORT_PACKETS
 
@@ -180,7 +194,7 @@ def _is_usual(
     """Whether a window is what every healthy run has, or what the run did to itself."""
     if window.kind in _NO_LOSS or window.packets == 0:
         return True
-    joined_ns = info.joined_ns if info is not None else None
+    joined_ns = _joined_ns(stream, info, events)
     if window.kind in _AT_START and joined_ns is not None and window.end_ns <= joined_ns + START_NS:
         return True
     if window.kind in _AT_START and joined_ns is None and window.duration_ns < START_NS:

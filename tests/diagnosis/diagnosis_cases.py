@@ -165,6 +165,7 @@ class Run:
         self.afters: dict[str, dict[str, Any]] = {}
         self.accounts: dict[int, dict[str, Any]] = {}
         self.hosts: list[dict[str, Any]] = [{"name": "tx"}, {"name": "rx"}]
+        self.reported_on = "rx:eth0"
         self.end_reason = "complete"
         self.notes: dict[str, Any] = {}
 
@@ -351,7 +352,7 @@ class Run:
         interval_of = MemberInterval(start_ns=at(-0.5), end_ns=None, start="joined", end="unknown", expires_ns=at(99))
         members = [
             Member(
-                interface="rx:eth0",
+                interface=self.reported_on,
                 family="IGMP",
                 host=RX,
                 group=GROUP,

@@ -72,7 +72,7 @@ def ttl_expired() -> Run:
 def joined_wrong_interface() -> Run:
     run = Run()
     run.snapshots["rx"] = snapshot(RX, interfaces=("eth0", "eth1"))
-    run.snapshots["rx"]["memberships"]["inet"][0]["interface"] = "eth1"
+    run.snapshots["rx"]["memberships"]["inet"][0]["interface"] = run.reported_on = "eth1"
     run.snapshots["rx"]["routes"]["inet"][0]["dev"] = "eth1"
     run.receivers = [msgspec.structs.replace(run.receivers[0], interface=None)]
     return run.gap(0.0, 20.0, *UPSTREAM, kind="never_received")

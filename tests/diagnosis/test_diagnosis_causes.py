@@ -232,3 +232,12 @@ def test_evidence_of_a_stranger_changes_nothing_about_the_first(case: str) -> No
     if case != "source-changed":
         run.event(8.2, "link", "stranger: eth9 down (no carrier)")
     assert verdicts(run)[0].name == name
+
+
+def test_a_report_that_left_by_the_wrong_interface_tells_as_well_as_the_table() -> None:
+    run = POSITIVE["wrong-interface"][1]()
+    run.snapshots["rx"]["memberships"]["inet"].clear()
+    run.reported_on = "rx:eth1"
+    first = verdicts(run)[0]
+    assert first.name == "joined-wrong-interface"
+    assert "joined on eth1" in first.evidence_for[0]

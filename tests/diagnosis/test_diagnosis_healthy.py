@@ -205,3 +205,9 @@ def test_many_windows_are_explained_within_a_second() -> None:
     for k in range(1500):
         run.stream.gap(k + 0.2, k + 0.6)
     assert diagnose(*run.build())[0].name != "ok"
+
+
+def test_a_group_that_is_joined_later_by_an_event_misses_nothing() -> None:
+    run = Run().event(5.0, "join", "join (*, 239.1.1.1) on eth0", "rx")
+    run.stream.gap(0.0, 5.1, "late_start")
+    assert names(run) == ["ok"]

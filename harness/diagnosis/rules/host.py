@@ -47,29 +47,28 @@ def joined_wrong_interface(case: Case, symptom: Symptom) -> Finding | None:
     if not (symptom.is_from_start and symptom.is_to_end) or group is None or not group.is_multicast:
         return None
     host, info = case.receiver_host(symptom), case.receiver(symptom)
-    listed = host.memberships_of(group)
     wanted = host.interface_towards(source) if source is not None else None
-    if listed is not None and wanted is not None and any(name == wanted for name, _ in listed):
-        return None
-    weighing = words(case, symptom)
-    names = ", ".join(sorted({name for name, _ in listed or []}))
-    if listed and wanted is None and source is not None and not host.addresses():
-        weighing.add(4, None, unknown="the host's addresses")
-    elif not listed or wanted is None:
-        return None
-    else:
-        weighing.add(4, True, yes=f"{group} is joined on {names}, and its sender {source} is reached by {wanted}")
-    is_pinned = info is not None and info.interface is not None
-    weighing.add(2, not is_pinned, yes="the join named no interface", no="the join named its interface", factor=0.7)
+    joined = {name for name, _ in host.memberships_of(group) or []} | case.reported_on(symptom)
     routes = host.multicast_routes(group)
     by = str(routes[0].get("dev", "")) if routes else ""
+    is_seen = bool(joined)
+    if not joined and info is not None and info.interface is None and by:
+        joined = {by}  # what the kernel does with a join that names none
+    if wanted is None or not joined or wanted in joined:
+        return None
+    weighing = words(case, symptom)
+    names = ", ".join(sorted(joined))
+    text = f"{group} is joined on {names}, and its sender {source} is reached by {wanted}"
+    weighing.add(4, True if is_seen else None, yes=text, unknown="on which interface the group is joined")
+    is_pinned = info is not None and info.interface is not None
+    weighing.add(2, not is_pinned, yes="the join named no interface", no="the join named its interface", factor=0.7)
     weighing.add(
         1,
-        None if routes is None else bool(by) and by in names,
+        None if routes is None else by in joined,
         yes=f"the route to {group} goes by {by}",
         unknown="the host's routes",
     )
-    weighing.say(wanted=wanted or "another interface", joined=names or "another interface")
+    weighing.say(wanted=wanted, joined=names)
     upstream(weighing, case, symptom)
     return weighing.result()
 
