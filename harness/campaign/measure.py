@@ -27,14 +27,13 @@ from harness.model.boots import (
 )
 from harness.model.campaign import ReproducedWhen
 from harness.model.evidence_change import Change
-from harness.model.witness import Evidence
+from harness.model.scenario_hosts import receiver_label
+from harness.model.witness import WitnessSeries
 from harness.store import open_run
 from harness.store.atomic import storage_error, write_atomically
 from harness.store.documents import encode_document, read_document, read_json
+from harness.store.layout import HOSTS
 from harness.units import format_duration, parse_duration
-
-EVIDENCE = "evidence.json"
-"""A run's file with what its witnesses heard."""
 
 _ERRNO = re.compile(r"\bE[A-Z0-9]{3,}\b")
 _FOR_GOOD = ("never_received", "stopped", "stopped_or_ended", "silent_end")
@@ -49,7 +48,7 @@ class _Heard:
     summary: Summary
     events: list[Event]
     witnesses: set[str]
-    evidence: Evidence | None = None
+    series: list[WitnessSeries] = field(default_factory=list)
 
     subjects: list[StreamSummary] = field(default_factory=list)
     others: list[StreamSummary] = field(default_factory=list)
@@ -143,16 +142,22 @@ def _recordings(path: Path, facts: BootFacts) -> tuple[list[_Heard], str]:
             if summary is None:
                 conclusion = conclude(run, has_report=False)
                 summary, trouble = conclusion.summary, trouble or conclusion.error or ""
-            evidence = msgspec.json.decode((run / EVIDENCE).read_bytes(), type=Evidence) if _has_evidence(run) else None
-        except (HarnessError, msgspec.DecodeError) as exc:
+            series = [*reader.witnesses, *_of_hosts(run, [host.name for host in reader.manifest.hosts])]
+        except HarnessError as exc:
             trouble = trouble or str(exc)
             continue
-        found.append(_Heard(reader.manifest, summary, reader.events, set(step.witnesses), evidence))
+        found.append(_Heard(reader.manifest, summary, reader.events, set(step.witnesses), series))
     return found, trouble
 
 
-def _has_evidence(run: Path) -> bool:
-    return (run / EVIDENCE).is_file()
+def _of_hosts(run: Path, names: list[str]) -> list[WitnessSeries]:
+    """Return what the witnesses of the hosts of a run over several heard, beside receivers named as in that run."""
+    return [
+        msgspec.structs.replace(series, receiver=receiver_label(name, series.receiver))
+        for name in names
+        if (run / HOSTS / name).is_dir()
+        for series in open_run(run / HOSTS / name).witnesses
+    ]
 
 
 def _steps_with_runs(path: Path, facts: BootFacts) -> list[StepResult]:
@@ -266,14 +271,33 @@ def _witnesses(heard: list[_Heard]) -> list[WitnessHeard]:
                 for place, count in enumerate(stream.series.received)
             ]
             found.append(_witness(name, sum(stream.received for stream in streams), bins, windows))
-        for series in (series for host in (one.evidence.hosts if one.evidence else []) for series in host.witnesses):
-            name = f"{series.kind} {series.receiver}".strip()
-            bins = [
-                (series.start_ns + place * series.bin_ns, series.bin_ns, n) for place, n in enumerate(series.counts)
-            ]
-            witness = _witness(name, sum(series.counts), bins, windows)
-            found.append(witness if series.missing is None else msgspec.structs.replace(witness, is_hearing=None))
+        found += _of_series(one)
     return found
+
+
+def _of_series(one: _Heard) -> list[WitnessHeard]:
+    """Return what the witnesses of the run itself heard, one for each kind and receiver, over all its groups."""
+    by_name: dict[str, list[WitnessHeard]] = {}
+    for series in one.series:
+        if series.direction == "out" or series.receiver in one.witnesses - {""}:
+            continue
+        windows = [
+            window
+            for stream in one.subjects
+            if (stream.group, stream.receiver) == (series.group, series.receiver)
+            for window in stream.windows
+        ]
+        bins = [(series.start_ns + place * series.bin_ns, series.bin_ns, n) for place, n in enumerate(series.counts)]
+        witness = _witness("", sum(series.counts), bins, windows if series.missing is None else [])
+        by_name.setdefault(f"{series.kind} {series.receiver}".strip(), []).append(witness)
+    return [_together(name, heard) for name, heard in sorted(by_name.items())]
+
+
+def _together(name: str, heard: list[WitnessHeard]) -> WitnessHeard:
+    judged = [witness.is_hearing for witness in heard if witness.is_hearing is not None]
+    return WitnessHeard(
+        name=name, packets=sum(witness.packets for witness in heard), is_hearing=any(judged) if judged else None
+    )
 
 
 def _witness(name: str, packets: int, bins: list[tuple[int, int, int]], windows: list[Window]) -> WitnessHeard:

@@ -15,7 +15,7 @@ from harness.errors import RecordError
 from harness.model import Event, StreamSummary, Summary, Verdict
 from harness.model.boots import BootFacts, StepResult
 from harness.model.campaign import ReproducedWhen
-from harness.model.witness import Evidence, HostEvidence, WitnessSeries
+from harness.model.witness import WitnessRecord, WitnessSeries
 from harness.store import read_summary, write_summary
 from harness.store.documents import encode_document
 from harness.units import NS_PER_S
@@ -129,10 +129,14 @@ def test_witness_counts_in_the_windows_alone(
     inside = round((window.end_ns - window.start_ns) / 50_000_000)
     counts = [9, *[count] * inside, 9]
     series = WitnessSeries(
-        kind="tap", group="g", start_ns=window.start_ns - 50_000_000, bin_ns=50_000_000, counts=counts, missing=missing
+        kind="tap",
+        group=stream(boot).group,
+        start_ns=window.start_ns - 50_000_000,
+        bin_ns=50_000_000,
+        counts=counts,
+        missing=missing,
     )
-    evidence = Evidence(hosts=[HostEvidence(name="here", witnesses=[series])])
-    (boot / "receive" / "evidence.json").write_bytes(encode_document(evidence))
+    (boot / "receive" / "witnesses.json").write_bytes(encode_document(WitnessRecord(witnesses=[series])))
     (witness,) = measure(boot).witnesses
     assert (witness.name, witness.packets, witness.is_hearing) == ("tap", sum(counts), is_hearing)
 

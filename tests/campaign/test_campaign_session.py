@@ -126,8 +126,8 @@ def test_two_boots_are_measured_and_told_apart(tmp_path: Path, monkeypatch: pyte
     assert deaf.is_cured is True
     assert deaf.cure_ns is not None
     assert deaf.cure_ns < 100_000_000
-    assert [(witness.name, witness.is_hearing) for witness in deaf.witnesses] == [("beside", True)]
-    assert [(witness.name, witness.is_hearing) for witness in healthy.witnesses] == [("beside", None)]
+    assert ("beside", True) in [(witness.name, witness.is_hearing) for witness in deaf.witnesses]
+    assert {witness.is_hearing for witness in healthy.witnesses} == {None}
     assert {"join", "leave", "reopen", "cure"} == {mark.kind for mark in deaf.marks}
     assert "lost" in [span.kind for span in deaf.spans]
     assert {span.kind for span in healthy.spans} == {"delivered"}
