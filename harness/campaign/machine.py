@@ -32,7 +32,8 @@ from harness.evidence.system import uptime_ns
 from harness.model.boots import BootFacts, Pause, StepResult
 from harness.model.campaign_text import filled
 from harness.store.atomic import storage_error, write_atomically
-from harness.store.documents import encode_document
+from harness.store.documents import encode_document, read_json
+from harness.store.layout import HOSTS
 from harness.units import NS_PER_S, format_duration, format_scaled, parse_duration, parse_size
 
 WATCHDOG_EXIT = 70
@@ -101,7 +102,8 @@ class Machine:
         with self._watched(action):
             facts = self._facts(action)
             self._write(path / layout.BOOT, facts)
-            self._write(path / layout.ENVIRONMENT, environment())
+            if not self.remote:
+                self._write(path / layout.ENVIRONMENT, environment())
             results: list[StepResult] = []
 
             def on_result(result: StepResult) -> None:
@@ -113,6 +115,7 @@ class Machine:
             finally:
                 stage.close()
             pause = cast(Pause, self.interruption.pause)
+            self._fetch_environment(path, results)
             self._write(path / layout.BOOT, msgspec.structs.replace(facts, steps=results, error=error or None))
             measures = measure(path, self.resolved.campaign.reproduced_when)
             write_measures(path, measures)
@@ -120,6 +123,14 @@ class Machine:
             self._report(path, results)
         self.say(f"  {measures.outcome}" + (f": {measures.reason}" if measures.reason else ""))
         return BootResult(measures.outcome, measures.reason, pause)
+
+    def _fetch_environment(self, path: Path, results: list[StepResult]) -> None:
+        """Keep what the other machine said of itself when it was to receive, as the boot's evidence."""
+        for result in results:
+            told = path / str(result.run) / HOSTS / self.remote / layout.ENVIRONMENT
+            if self.remote and told.is_file():
+                self._write(path / layout.ENVIRONMENT, read_json(told))
+                return
 
     def _report(self, path: Path, results: list[StepResult]) -> None:
         """Write figures and report of the recordings of a boot that shows the fault."""

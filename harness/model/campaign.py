@@ -141,12 +141,10 @@ class RemoteHost(Host, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
       reboot_command: what is run there.
       back_within: it hangs when it is not back after this.
-      reset_command: what is run here to switch a host that hangs off and on; None: nothing can.
     """
 
     reboot_command: list[str] = msgspec.field(default_factory=lambda: ["sudo", "-n", "systemctl", "reboot"])
     back_within: str = "10min"
-    reset_command: list[str] | None = None
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

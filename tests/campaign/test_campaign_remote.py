@@ -1,11 +1,12 @@
 """A host behind ssh is rebooted while this machine stays up; a script stands for ssh and the host."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from harness.campaign import SshRebooter, create, go_on, summarise
+from harness.campaign import Rebooted, SshRebooter, boot_path, create, go_on, summarise
 from harness.campaign.session import Asked
 from harness.model.campaign import RemoteHost
 
@@ -75,3 +76,69 @@ def test_campaign_over_ssh_goes_on_in_one_session(folder: Path, monkeypatch: pyt
     assert [boot.arrival for boot in boots] == ["started", "resumed", "resumed"]
     assert boots[0].boot_id == "boot-0"
     assert len({boot.boot_id for boot in boots}) == 3
+
+
+class OutlivedMachine:
+    """Another machine that is rebooted, as a guest's owner would offer it."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    async def boot_id(self) -> str | None:
+        return f"boot-{self.number}"
+
+    async def reboot(self, boot_id: str) -> Rebooted:
+        assert boot_id == f"boot-{self.number}"
+        self.number += 1
+        return Rebooted(f"boot-{self.number}")
+
+
+def test_recordings_and_evidence_are_the_other_machines(tmp_path: Path) -> None:
+    group = f"239.255.{193 + os.getpid() % 50}.{os.getpid() // 50 % 250}:5144"
+    source = tmp_path / "c.toml"
+    source.write_text(f"""\
+name = "far"
+allow_reboot = true
+repeats = 2
+countdown = "0"
+min_free = "1MB"
+[[step]]
+do = "receive"
+duration = "1s"
+[step.scenario]
+[[step.scenario.host]]
+name = "far"
+kind = "local"
+[[step.scenario.host]]
+name = "near"
+kind = "local"
+[[step.scenario.stream]]
+group = "{group}"
+interface = "127.0.0.1"
+host = "near"
+duration = "500ms"
+[[step.scenario.receiver]]
+groups = ["{group}"]
+interface = "127.0.0.1"
+host = "far"
+[step.scenario.expect]
+max_dropout = "200ms"
+[[step]]
+do = "reboot"
+[[host]]
+name = "far"
+kind = "ssh"
+address = "10.9.9.9"
+""")
+    directory, machine = tmp_path / "far", OutlivedMachine()
+    create(source, directory)
+    assert go_on(Asked(directory, [], lambda _: None, rebooter=machine)).end == "finished"
+    first, second = summarise(directory).boots
+    assert (first.boot_id, second.boot_id) == ("boot-0", "boot-1")
+    assert (first.outcome, second.outcome) == ("ok", "ok"), (first.reason, second.reason)
+    assert (second.expected, second.lost) == (50, 0)
+    assert second.join_to_first_ns is not None
+    told = boot_path(directory, 2) / "receive" / "hosts" / "far" / "environment.json"
+    kept = boot_path(directory, 2) / "environment.json"
+    assert json.loads(kept.read_text()) == json.loads(told.read_text())
+    assert second.changes_good is not None
