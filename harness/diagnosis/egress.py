@@ -61,10 +61,12 @@ def egress_of(info: SenderInfo, group: IPAddress, host: Snapshots) -> Egress | N
     if not taps or not expected or expected in LOOPBACK:
         return None
     mine = _times([each for each in taps if each.interface == expected])
+    edge_ns = 2 * max(each.bin_ns for each in taps)  # in which packets of both ways may lie
     astray = []
     for name in sorted({each.interface for each in taps} - {expected}):
         for start_ns, end_ns, n in _runs([each for each in taps if each.interface == name]):
-            if not any(start_ns < t_ns < end_ns for t_ns in mine) and n >= MIN_PACKETS:
+            inside = [t_ns for t_ns in mine if start_ns + edge_ns < t_ns < end_ns - edge_ns]
+            if not inside and n >= MIN_PACKETS:
                 astray.append((name, start_ns, end_ns, n))
     counts: dict[str, int] = {}
     for each in taps:

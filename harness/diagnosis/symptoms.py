@@ -82,9 +82,7 @@ class Symptom:
 def find_symptoms(summary: Summary, manifest: Manifest) -> list[Symptom]:
     """Return all symptoms but those that only evidence shows (`egress`, `igmp-version`), in the order of streams."""
     receivers = {info.name: info for info in manifest.receivers}
-    found = [
-        symptom for stream in summary.streams for symptom in _of_stream(stream, receivers, summary.events, manifest)
-    ]
+    found = [symptom for stream in summary.streams for symptom in _of_stream(stream, receivers, summary, manifest)]
     for sender in summary.senders:
         found += _of_sender(sender, summary, manifest)
     for event in summary.events:
@@ -119,15 +117,20 @@ def _of_silence(stream: StreamSummary, info: ReceiverInfo | None, manifest: Mani
 
 
 def _of_stream(
-    stream: StreamSummary, receivers: dict[str, ReceiverInfo], events: list[Event], manifest: Manifest
+    stream: StreamSummary, receivers: dict[str, ReceiverInfo], summary: Summary, manifest: Manifest
 ) -> Iterator[Symptom]:
+    events, streams = summary.events, summary.streams
     lost, not_sent = stream.lost or 0, stream.attribution.not_sent
     if lost and not_sent >= 0.9 * lost:
         return  # the sender's account is the symptom
     info = receivers.get(stream.receiver)
     if not stream.received and not stream.windows:
         yield from _of_silence(stream, info, manifest)
-    unusual = [window for window in stream.windows if not _is_usual(window, stream, info, events, manifest)]
+    unusual = [
+        window
+        for window in stream.windows
+        if not _is_usual(window, stream, info, events, manifest) and not _is_taken_over(window, stream, streams)
+    ]
     long = [window for window in unusual if not _is_short(window)]
     for window in sorted(long, key=lambda each: -each.duration_ns)[:MAX_WINDOWS]:
         start_ns = max(window.start_ns, _joined_ns(stream, info, events) or 0)
@@ -214,6 +217,21 @@ def _is_usual(
     )
 
 
+def _is_taken_over(window: Window, stream: StreamSummary, streams: list[StreamSummary]) -> bool:
+    """Whether the same sender was heard from another address in the time of a window: then nothing is missing."""
+    for other in streams:
+        is_same = (other.receiver, other.group, other.epoch, other.stream_id) == (
+            stream.receiver, stream.group, stream.epoch, stream.stream_id,
+        )  # fmt: skip
+        if is_same and stream.epoch is not None and other.source != stream.source:
+            first_ns, last_ns = other.first_rx_ns, other.last_rx_ns
+            if first_ns is not None and last_ns is not None:
+                covered_ns = min(last_ns, window.end_ns) - max(first_ns, window.start_ns)
+                if covered_ns >= 0.8 * window.duration_ns:
+                    return True
+    return False
+
+
 def _of_sender(sender: SenderSummary, summary: Summary, manifest: Manifest) -> Iterator[Symptom]:
     same = [each for each in manifest.senders if (each.stream_id, each.epoch) == (sender.stream_id, sender.epoch)]
     start_ns = same[0].first_due_ns if same else 0
@@ -224,7 +242,8 @@ def _of_sender(sender: SenderSummary, summary: Summary, manifest: Manifest) -> I
     )
     peer = sender.errnos.get("ECONNREFUSED", 0)
     if peer:
-        yield of_sender(kind="peer-refused", n_packets=peer, text="ECONNREFUSED")
+        # the kernel tells of one in many, and none arrives
+        yield of_sender(kind="peer-refused", n_packets=sender.scheduled, text="ECONNREFUSED")
     if sender.refused > peer:
         names = ", ".join(sorted(name for name in sender.errnos if name != "ECONNREFUSED"))
         yield of_sender(kind="send-refused", n_packets=sender.refused - peer, text=names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
+from harness.diagnosis.finding import Finding, Rule, Weighing
 from harness.diagnosis.igmp import View
 from harness.diagnosis.rules.membership import EXACT_NS, asked
 from harness.diagnosis.rules.pieces import WINDOW, filtered, upstream, words
@@ -53,8 +53,17 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         1, forgot, yes="the switch had no port for the group meanwhile", no="the switch kept the port", factor=0.2
     )
+    _same_version(weighing, case, symptom)
     upstream(weighing, case, symptom)
     return weighing.result()
+
+
+def _same_version(weighing: Weighing, case: Case, symptom: Symptom) -> None:
+    """Add that the host did not change the version of its reports meanwhile, which a switch may take ill."""
+    host, name = case.receiver_host(symptom), case.interface(symptom)
+    was, now = (host.membership_version(name, is_after=is_after) for is_after in (False, True))
+    if was is not None and now is not None:
+        weighing.add(0.5, now >= was, no=f"the host fell back from IGMPv{was} to IGMPv{now}", factor=0.5)
 
 
 def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
@@ -93,6 +102,7 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
     )
     flaps = [each for each in case.changes_near("link", start_ns) if not case.is_other_interface(each, symptom)]
     weighing.add(0.5, not flaps, no="a link changed as it began", factor=0.3)
+    _same_version(weighing, case, symptom)
     upstream(weighing, case, symptom)
     return weighing.result()
 

@@ -205,13 +205,12 @@ def host_filter(case: Case, symptom: Symptom) -> Finding | None:
     if counted:
         weighing.add(3, True, yes=f"a rule of the packet filter met {counted[0][1]:,} packets: {counted[0][0]}")
     else:
-        weighing.add(
-            3,
-            None if denied is None or denied else False,
-            no="the packet filter holds no rule that denies anything",
-            unknown=f"whether this rule met the packets: {denied[0][0]}" if denied else "the packet filter's rules",
-            factor=0.5,
+        rules = (
+            "the packet filter's rules" if denied is None else "the packet filter's rules at that time, of which none "
         )
+        rules += "" if denied is None else "was there before or after"
+        lasting = f"whether this rule met the packets: {denied[0][0]}" if denied else rules
+        weighing.add(3, None, unknown=lasting)
     _no_others(weighing, case, symptom)
     witness(weighing, case, symptom, "second-socket", wants=False, weight=1, factor=0.1)
     witness(weighing, case, symptom, "reopened-socket", wants=False, weight=1, factor=0.1)

@@ -65,7 +65,7 @@ def _switch_asks(weighing: Weighing, case: Case, symptom: Symptom, view: View, *
     last_ns = view.last_query_before(symptom.start_ns)
     start_ns = (last_ns + view.interval_ns // 2) if last_ns is not None else symptom.start_ns - view.lifetime_ns
     asks = case.switch_asks(start_ns, symptom.start_ns)
-    elsewhere = case.asked_elsewhere(symptom, start_ns, symptom.end_ns)
+    elsewhere = case.asked_elsewhere(symptom, start_ns, symptom.start_ns)
     if elsewhere:
         asks = True
     text = f"another interface heard {elsewhere:,} queries meanwhile" if elsewhere else "the switch had a querier"

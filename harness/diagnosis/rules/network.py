@@ -6,7 +6,7 @@ import itertools
 
 from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule
-from harness.diagnosis.rules.pieces import LOSS, WINDOW, is_multicast, own_drops, witness, words
+from harness.diagnosis.rules.pieces import FULL_QUEUE, LOSS, WINDOW, is_multicast, own_drops, witness, words
 from harness.diagnosis.symptoms import Symptom
 from harness.model import SenderInfo
 
@@ -165,6 +165,10 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
     """A queue that others fill drops this stream's packets, too."""
     drops = [(host.name, name, n) for host in case.hosts.values() for name, n in (host.qdisc_drops() or {}).items()]
     is_told = any(host.qdisc_drops() is not None for host in case.hosts.values())
+    if symptom.kind == "send-refused" and not (
+        drops and symptom.sender is not None and _shares_its_queue(case, symptom)
+    ):
+        return None
     heavy = _heavier(case, symptom)
     n_dropped = sum(n for _, _, n in drops)
     if not heavy and not drops:
@@ -185,6 +189,9 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
         weighing.add(3, share >= 0.9, yes=text, no=text, factor=0.4)
     else:
         weighing.add(3, None, unknown="a heavier stream at the same time")
+    if symptom.kind == "send-refused":
+        text = f"{symptom.n_packets:,} sends met {symptom.text}, those of other streams as well: they share a queue"
+        return weighing.add(3, True, yes=text).result()
     account = next(
         (each for each in case.summary.senders if symptom.stream and each.epoch == symptom.stream.epoch), None
     )
@@ -199,6 +206,15 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
     n_own = own_drops(symptom)
     weighing.add(1, n_own < max(1, symptom.n_packets // 2), no=f"the socket's own buffer dropped {n_own:,}", factor=0.2)
     return weighing.result()
+
+
+def _shares_its_queue(case: Case, symptom: Symptom) -> bool:
+    """Whether a sender met a full queue, and another stream of its host did so as well."""
+    mine = case.sender(symptom)
+    hosts = {(each.stream_id, each.epoch): each.host for each in case.manifest.senders}
+    met = [each for each in case.summary.senders if set(each.errnos) & FULL_QUEUE]
+    here = [each for each in met if mine is not None and hosts.get((each.stream_id, each.epoch)) == mine.host]
+    return symptom.sender in here and len(here) > 1
 
 
 def _rate(info: SenderInfo) -> float:
@@ -277,7 +293,7 @@ RULES = (
     Rule(
         "shared-bottleneck",
         "A full queue on the way drops {group} while heavier traffic shares it ({when})",
-        LOSS,
+        LOSS | {"send-refused"},
         shared_bottleneck,
         "a queue's drops rise, the sender has no errno, losses fall into the time of a heavier stream",
         "the queue's counters (tc -s qdisc) and the run without the heavier stream",

@@ -9,6 +9,8 @@ from harness.model.witness import WitnessKind
 
 WINDOW: frozenset[SymptomKind] = frozenset({"window"})
 LOSS: frozenset[SymptomKind] = frozenset({"window", "scattered"})
+FULL_QUEUE = {"ENOBUFS", "EAGAIN", "ENOMEM"}
+"""Errnos of a send that found its way out full."""
 NO_IGMP = "IGMP and MLD were not captured at the receiver"
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule
-from harness.diagnosis.rules.pieces import WINDOW, upstream, words
+from harness.diagnosis.rules.pieces import FULL_QUEUE, WINDOW, upstream, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
 
-_QUEUE = {"ENOBUFS", "EAGAIN", "ENOMEM"}
 _OFF = 0.5
 
 
@@ -24,7 +23,7 @@ def _works_again(case: Case, symptom: Symptom) -> bool:
 
 def send_refused_locally(case: Case, symptom: Symptom) -> Finding | None:
     """The sender's own system refuses each send."""
-    sender, names = symptom.sender, _errnos(symptom) - _QUEUE - {"ECONNREFUSED"}
+    sender, names = symptom.sender, _errnos(symptom) - FULL_QUEUE - {"ECONNREFUSED"}
     if sender is None or not names:
         return None
     weighing = words(case, symptom)
@@ -56,7 +55,7 @@ def send_refused_locally(case: Case, symptom: Symptom) -> Finding | None:
 
 def transient_local_refusal(case: Case, symptom: Symptom) -> Finding | None:
     """The system refused for a while, and a retry worked."""
-    sender, names = symptom.sender, _errnos(symptom) - _QUEUE - {"ECONNREFUSED"}
+    sender, names = symptom.sender, _errnos(symptom) - FULL_QUEUE - {"ECONNREFUSED"}
     if sender is None or not names or not sender.sent:
         return None
     weighing = words(case, symptom)
@@ -83,11 +82,7 @@ def unicast_path_only(case: Case, symptom: Symptom) -> Finding | None:
     group = case.group(symptom)
     if group is None or group.is_multicast:
         return None
-    refused = (
-        symptom.n_packets
-        if symptom.kind == "peer-refused"
-        else sum(each.errnos.get("ECONNREFUSED", 0) for each in case.summary.senders if each.group == symptom.group)
-    )
+    refused = sum(each.errnos.get("ECONNREFUSED", 0) for each in case.summary.senders if each.group == symptom.group)
     if not refused:
         return None
     weighing = words(case, symptom)
@@ -97,8 +92,7 @@ def unicast_path_only(case: Case, symptom: Symptom) -> Finding | None:
         for each in case.summary.streams
         if (found := case.address(each.group.rpartition(":")[0].strip("[]"))) and found.is_multicast
     ]
-    hurt = {each.group for each in case.symptoms if each.kind == "window"}
-    fine = [each for each in groups if each.received and each.group not in hurt]
+    fine = [each for each in groups if each.received and (each.lost or 0) <= 0.1 * (each.expected or each.received)]
     weighing.add(
         3,
         bool(fine) if groups else None,
@@ -179,7 +173,7 @@ def not_sent(case: Case, symptom: Symptom) -> Finding | None:
 
 def _not_sent(case: Case, symptom: Symptom, *, is_at_end: bool) -> Finding | None:
     sender = symptom.sender
-    if sender is None or (symptom.kind == "send-refused" and not _errnos(symptom) & _QUEUE):
+    if sender is None or (symptom.kind == "send-refused" and not _errnos(symptom) & FULL_QUEUE):
         return None
     windows = symptom.stream.windows if symptom.stream is not None else []
     tail = [each for each in windows if each.kind in ("stopped", "stopped_or_ended", "never_received")]
@@ -189,8 +183,11 @@ def _not_sent(case: Case, symptom: Symptom, *, is_at_end: bool) -> Finding | Non
     weighing = words(case, symptom)
     missing = sender.refused if symptom.kind == "send-refused" else sender.not_sent
     text = f"by its own log the sender did not send {missing:,} of {sender.scheduled:,} packets"
-    queue = ", ".join(sorted(_errnos(symptom) & _QUEUE))
+    queue = ", ".join(sorted(_errnos(symptom) & FULL_QUEUE))
     weighing.add(3, True, yes=text + (f" ({queue}: its queue was full)" if queue else ""))
+    drops = case.sender_host(symptom).qdisc_drops() or {}
+    if queue and drops and len(case.manifest.senders) > 1:
+        weighing.add(1, False, no=f"the queue of {next(iter(drops))} dropped, which several streams share", factor=0.6)
     yes = "they are the last ones" if is_at_end else "they are not just the last ones"
     no = "they are not just the last ones" if is_at_end else "they are the last ones"
     weighing.add(1, ends_early is is_at_end, yes=yes, no=no, factor=0.6)
