@@ -56,7 +56,7 @@ def table(verdict: Verdict) -> str:
         lines.append(f"power-on or reset to first packet, healthy boots: {span}")
     lines.append(
         f"{verdict.n_synced} syncs told by the guest, {verdict.n_rows_synced} packets in them, "
-        f"{verdict.n_lost_sectors} unsynced sectors lost by power cuts"
+        f"{verdict.n_flushes} flushes of the disk, {verdict.n_lost_sectors} unsynced sectors lost by power cuts"
     )
     lines += [f"PROBLEM: {problem}" for problem in verdict.problems]
     return "\n".join(lines if verdict.problems else [*lines, "everything synced is there; every boot once"])

@@ -91,7 +91,7 @@ def _build(draft: Path, package: str, version: str) -> None:
         if missing:
             raise LabError(f"{package} has no module {', '.join(missing)}")
         with (draft / "initramfs").open("wb") as output:
-            output.writelines(_archive([modules[name] for name in MODULES]))
+            output.writelines(initramfs([modules[name] for name in MODULES]))
 
 
 def static_busybox() -> Path:
@@ -139,8 +139,15 @@ def uncompressed(image: bytes) -> bytes:
     return elf
 
 
-def _archive(modules: list[Path]) -> Iterator[bytes]:
-    """Yield an initramfs in newc format (Linux, Documentation/driver-api/early-userspace/buffer-format.rst)."""
+def initramfs(modules: list[Path]) -> Iterator[bytes]:
+    """Yield an initramfs in newc format (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+
+    Args:
+      modules: in the order in which they are to be loaded.
+
+    Raises:
+      LabError: there is no static busybox.
+    """
     busybox = static_busybox()
     for name in _FOLDERS:
         yield _entry(name, stat.S_IFDIR | 0o755, b"")

@@ -104,6 +104,7 @@ class GuestLab:
     Attributes:
       folder: everything of this run; gone with the lab unless it was given.
       told: what the guest has said. network: switch and sender.
+      n_flushes: how often machines that are off by now had asked for their data to be safe.
     """
 
     def __init__(self, image: Image, folder: Path, network: GuestNetwork, chance: random.Random) -> None:
@@ -112,6 +113,7 @@ class GuestLab:
         self.card = Card(network.switch, ADDRESS)
         self.disk = folder / "data.img"
         self.console = folder / "console.log"
+        self.n_flushes = 0
         self._chance = chance
 
     @asynccontextmanager
@@ -134,7 +136,10 @@ class GuestLab:
                 await machine.plug()
             async with beside() as nursery:
                 nursery.start_soon(self._watch_resets, machine)
-                yield machine
+                try:
+                    yield machine
+                finally:
+                    self.n_flushes += machine.n_flushes
 
     async def wait_boot(self, number: int, within_s: float) -> BootSeen | None:
         """Return the guest's boot of a number as soon as it tells of it; None when it does not in time: it hangs."""
@@ -245,9 +250,8 @@ def _await_sender(process: subprocess.Popen[bytes], run: Path, log: Path) -> Non
 @contextmanager
 def _run_folder() -> Iterator[Path]:
     """Yield a folder that is locked while this program lives; folders of programs that are gone are removed."""
-    base = Path(tempfile.gettempdir())
-    _remove_orphans(base)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+    remove_orphans()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
@@ -256,8 +260,9 @@ def _run_folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_orphans(base: Path) -> None:
-    for folder in base.glob(f"{_PREFIX}*"):
+def remove_orphans() -> None:
+    """Remove what labs of guests have left whose programs were killed: files only, for all else dies with a program."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             if folder.stat().st_uid != os.geteuid() or time.time() - folder.stat().st_mtime < 1:
                 continue  # somebody else's, or one whose lock is about to be taken

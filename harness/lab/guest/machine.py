@@ -156,6 +156,11 @@ class Machine:
         """Whether it ended by a power cut."""
         return self._is_cut
 
+    @property
+    def n_flushes(self) -> int:
+        """How often the guest has asked for its data to be safe."""
+        return self._disk.n_flushes
+
     async def power_cut(self, chance: random.Random) -> int:
         """Take the power away at once; return how many sectors of the disk's write cache were lost."""
         self._is_cut = True

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import HarnessError, LabError
 from harness.lab.guest.lab import BootSeen, Synced
-from harness.model.packets import UNDEFINED_NS
 from harness.store import open_run
 
 Outcome = Literal["heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", "interrupted", "hung"]
@@ -76,19 +78,29 @@ def _result(run: Path, lines: list[dict[str, Any]], seen: BootSeen | None, mac: 
     boot = next(line for line in lines if line["event"] == "boot")
     arrivals, events = _recording(run)
     first_ns = None
-    if arrivals and seen is not None:
+    if len(arrivals) and seen is not None:
         kernel_started_ns = seen.seen_ns - seen.uptime_ns  # host's clock
-        guest_ns = arrivals[0] - boot["realtime_ns"] + boot["boottime_ns"]  # since the kernel started
+        guest_ns = int(arrivals[0]) - boot["realtime_ns"] + boot["boottime_ns"]  # since the kernel started
         first_ns = kernel_started_ns - seen.powered_ns + guest_ns
     is_over = any(line["event"] in ("rebooting", "finished") for line in lines)
-    outcome = _outcome(arrivals, events, lines, mac) if is_over else "interrupted"
+    outcome = outcome_of(arrivals, events, lines, mac) if is_over else "interrupted"
     return BootResult(boot["number"], boot["boot_id"], outcome, first_ns, len(arrivals))
 
 
-def _outcome(arrivals: list[int], events: list[tuple[str, int]], lines: list[dict[str, Any]], mac: str) -> Outcome:
+def outcome_of(
+    arrivals: NDArray[np.int64], events: list[tuple[str, int]], lines: list[dict[str, Any]], mac: str
+) -> Outcome:
+    """Return what a boot that came to its end shows.
+
+    Args:
+      arrivals: of its packets, guest's realtime in ns, sorted, shape (n,).
+      events: kind and time of each event of the recording, on the same time line.
+      lines: the boot's own lines of the journal.
+      mac: of the card that has a cable.
+    """
     joined_ns = next((at_ns for kind, at_ns in events if kind == "join"), None)
     reopened_ns = next((at_ns for kind, at_ns in events if kind == "reopen"), None)
-    if not arrivals:
+    if not len(arrivals):
         link = next(line for line in lines if line["event"] == "link")
         macs = [one["mac"] for one in link["interfaces"] if one["name"] == link["interface"]]
         return "joined-wrong-interface" if macs != [mac] else "silent"
@@ -97,14 +109,14 @@ def _outcome(arrivals: list[int], events: list[tuple[str, int]], lines: list[dic
     return "late" if joined_ns is not None and arrivals[0] - joined_ns > LATE_NS else "heard"
 
 
-def _recording(run: Path) -> tuple[list[int], list[tuple[str, int]]]:
+def _recording(run: Path) -> tuple[NDArray[np.int64], list[tuple[str, int]]]:
     """Return arrival times, sorted, and events of one recording; both empty where it never began."""
     try:
         reader = open_run(run)
-        times = [int(at_ns) for chunk in reader.packets() for at_ns in chunk["rx_ns"] if at_ns != UNDEFINED_NS]
-        return sorted(times), [(event.kind, event.t_ns) for event in reader.events]
+        times = np.concatenate([np.empty(0, np.int64), *(chunk["rx_ns"] for chunk in reader.packets())])
+        return np.sort(times), [(event.kind, event.t_ns) for event in reader.events]
     except HarnessError:
-        return [], []
+        return np.empty(0, np.int64), []
 
 
 def broken_promises(data: Path, claims: Iterable[Synced]) -> list[str]:

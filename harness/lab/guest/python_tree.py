@@ -21,8 +21,8 @@ from harness.errors import LabError
 from harness.lab.guest import tools
 
 DISTRIBUTION = "multicast-harness"
-LEFT_OUT = frozenset({"matplotlib"})
-"""Plots are drawn from what comes back from the guest, by the host."""
+LEFT_OUT = frozenset({"matplotlib", "pygments"})
+"""Plots are drawn from what comes back from the guest, by the host; colours of source code are of no use there."""
 
 _UNUSED = (
     "test",
@@ -87,13 +87,13 @@ def copy_code(target: Path) -> None:
     compile_tree(target)
 
 
-def code_hash() -> str:
-    """Return a hash over every file of the harness and its protocols."""
+def code_hash(root: Path = _ROOT) -> str:
+    """Return a hash over every file of the harness and its protocols, which lie in `root`."""
     digest = hashlib.sha256()
     for name in CODE:
-        for path in sorted((_ROOT / name).rglob("*")):
+        for path in sorted((root / name).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(str(path.relative_to(_ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+                digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

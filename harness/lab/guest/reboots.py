@@ -36,9 +36,10 @@ EXPECTED: dict[Disturbance, Outcome] = {
 GROUP = "239.255.7.7:5077"
 SENDER = (GROUP, "--rate", "100pps", "--size", "200", "--duration", "2h")
 DURATION_S, REOPEN_S, PORT_DELAY_S = 6, 4, 1.2
-BOOT_LIMIT_S: dict[Kind, float] = {"minimal": 30.0, "systemd": 60.0}
-HANG_LIMIT_S: dict[Kind, float] = {"minimal": 12.0, "systemd": 30.0}
-WORK_LIMIT_S = 90.0
+BOOT_LIMIT_S: dict[Kind, float] = {"minimal": 90.0, "systemd": 180.0}
+HANG_LIMIT_S: dict[Kind, float] = {"minimal": 15.0, "systemd": 40.0}
+WORK_LIMIT_S = 240.0
+"""Many times what a machine with nothing else to do needs; a time limit is there to end, not to measure."""
 
 MIXED: tuple[Disturbance, ...] = (
     "healthy",
@@ -90,14 +91,18 @@ class Verdict:
       rows: one for each power-on, in order.
       problems: sentences; [] when everything is as it must be.
       n_synced: files that were called safe, as often as they were. n_rows_synced: packets of which that was said.
-      n_lost_sectors: what the power cuts took from the disk's cache.
+      n_flushes: how often the guest's kernel had the disk's cache emptied.
+      n_lost_sectors: what the power cuts took from that cache.
+      n_deaf: of each deaf boot, what the kernel had kept from its first sockets a second after they were opened.
     """
 
     rows: list[Row]
     problems: list[str]
     n_synced: int
     n_rows_synced: int
+    n_flushes: int
     n_lost_sectors: int
+    n_deaf: list[int]
 
 
 def command_file() -> str:
@@ -234,7 +239,7 @@ class _Controller:
     async def _joined(self, machine: Machine, at: int) -> None:
         """Wait until the guest has joined, which its card shows, whether or not the switch hears of it."""
         with trio.move_on_after(WORK_LIMIT_S):
-            while not await machine.has_joined(GROUP.partition(":")[0]):
+            while not await machine.has_joined(GROUP.partition(":")[0]):  # noqa: ASYNC110 -- QEMU tells of no change
                 await trio.sleep(0.05)
             return
         raise LabError(f"boot {at + 1} joined no group")
@@ -281,7 +286,15 @@ def _judge(lab: GuestLab, plan: Sequence[Disturbance], controller: _Controller) 
         ),
     ]
     n_rows_synced = sum(told for told, _ in counts.values())
-    return Verdict(rows, problems, len(claims), n_rows_synced, controller.n_lost_sectors)
+    return Verdict(
+        rows=rows,
+        problems=problems,
+        n_synced=len(claims),
+        n_rows_synced=n_rows_synced,
+        n_flushes=lab.n_flushes,
+        n_lost_sectors=controller.n_lost_sectors,
+        n_deaf=lab.told.n_deaf,
+    )
 
 
 def _journal_problems(lab: GuestLab, path: Path, n_boots: int) -> list[str]:

@@ -25,6 +25,7 @@ MOUNT = "/opt/harness"
 """Where the image of the code is mounted in a guest."""
 INSIDE = f"{MOUNT}/harness/lab/guest/inside"
 
+MACHINE_ID = "6d756c7469636173742d686172676573"
 DEBIAN_PACKAGES = ("systemd-sysv", "udev", "dbus", "python3", "iproute2", "kmod")
 PREPARE_UNIT = "harness-guest-prepare.service"
 UNITS = {
@@ -66,6 +67,19 @@ ALIGNMENT = 2 << 20
 
 MOST_BYTES = 400 * 10**6
 
+_UNUSED = (
+    *(
+        "var/cache/apt",
+        "var/lib/apt/lists",
+        "usr/share/doc",
+        "usr/share/locale",
+        "usr/share/zoneinfo",
+        "usr/share/i18n",
+    ),
+    *("usr/lib/*/gconv", "usr/lib/*/perl", "usr/share/perl", "usr/lib/udev/hwdb.*", "usr/lib/udev/hwdb.d", "boot"),
+)
+"""Of Debian, relative to its root: documentation, other languages, and what nothing in a guest runs."""
+
 _FOLDERS = ("bin", "data", "dev", "etc", "opt/harness", "proc", "root", "run", "sbin", "sys", "tmp", "var", "usr/bin")
 _LOADER = Path("/lib64/ld-linux-x86-64.so.2")
 
@@ -102,7 +116,7 @@ def _packed(image: Path, fill: Callable[[Path], None]) -> None:
         fill(tree)
         used = sum(path.lstat().st_size + 4096 for path in tree.rglob("*") if not path.is_symlink())
         with image.open("xb") as disk:
-            disk.truncate(-(-(used * 21 // 20 + 12 * 10**6) // ALIGNMENT) * ALIGNMENT)
+            disk.truncate(-(-(used * 21 // 20 + 4 * 10**6) // ALIGNMENT) * ALIGNMENT)
         n_files = sum(1 for _ in tree.rglob("*"))
         _mke2fs(image, image.stem, "-O", "^has_journal", "-N", str(n_files + 500), "-m", "0", "-d", str(tree))
     if image.stat().st_size > MOST_BYTES:
@@ -140,6 +154,7 @@ def _fill_minimal(tree: Path) -> None:
     _script(tree / "sbin" / "init", f"exec /bin/sh {INSIDE}/minimal.sh")
     for applet in tree.rglob("ip"):
         applet.unlink()  # busybox's knows no JSON; the harness asks iproute2
+    _script(tree / "usr" / "local" / "bin" / "systemctl", '[ "$1" = reboot ] && sync && exec reboot -f; exit 1')
     _add_etc(tree)
     python_tree.copy_interpreter(tree)
     site = tree / python_tree.base_site_packages().relative_to("/")
@@ -167,8 +182,9 @@ def _fill_systemd(tree: Path, suite: str) -> None:
     if debian.name != f"python3.{sys.version_info.minor}":
         wanted = f"python{sys.version_info.major}.{sys.version_info.minor}"
         raise LabError(f"Debian {suite} has {debian.name}, and this is {wanted}: packages of one do not fit the other")
-    for name in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"):
-        shutil.rmtree(tree / name, ignore_errors=True)
+    for name in _UNUSED:
+        for path in tree.glob(name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     (tree / "data").mkdir()
     (tree / "opt" / "harness").mkdir(parents=True)
     _add_etc(tree)
@@ -201,6 +217,7 @@ def _script(path: Path, line: str) -> None:
 def _add_etc(tree: Path) -> None:
     etc = tree / "etc"
     (etc / "hostname").write_text("guest\n")
+    (etc / "machine-id").write_text(MACHINE_ID + "\n")  # without one, systemd sets up a new machine at each boot
     (etc / "hosts").write_text("127.0.0.1 localhost guest\n::1 localhost\n")
     if not (etc / "passwd").exists():
         (etc / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")

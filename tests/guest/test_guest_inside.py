@@ -1,0 +1,62 @@
+"""The programs that run inside a guest, as far as they can be tried outside."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.lab.guest.inside import deaf, standin
+
+INSIDE = Path(standin.__file__).parent
+
+
+@pytest.mark.parametrize("script", sorted(INSIDE.glob("*.sh")), ids=lambda path: path.name)
+def test_a_script_parses(script: Path) -> None:
+    subprocess.run(["sh", "-n", str(script)], check=True, timeout=10)
+
+
+def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    journal = standin.Journal(tmp_path / "journal.jsonl")
+    journal.mend()
+    assert journal.read() == []
+    journal.add("boot", number=1)
+    with journal.path.open("ab") as file:
+        file.write(b'{"event": "rece')
+    assert [line["event"] for line in journal.read()] == ["boot"]
+    journal.mend()
+    journal.add("boot", number=2)
+    assert [line["number"] for line in journal.read()] == [1, 2]
+    assert all(line["boot_id"] == standin.boot_id() for line in journal.read())
+
+
+def test_sockets_bound_to_groups_are_told_from_others() -> None:
+    head = "sl local_address rem_address st tx_queue rx_queue tr tm->when retrnsmt uid timeout inode ref pointer drops"
+    rows = [
+        f"  1: {address}:13D5 00000000:0000 07 0:0 00:0 0 0 0 {inode} 2 0 0"
+        for inode, address in ((1, "0707FFEF"), (2, "0100007F"), (3, "00000000"), (4, "010000E0"), (5, "010000F0"))
+    ]
+    assert deaf.group_inodes("\n".join([head, *rows])) == {"1", "4"}
+
+
+def test_the_program_that_deafens_is_found_beside_the_package() -> None:
+    assert len(deaf.load_bpf().deafen_to_multicast(3)) % 8 == 0
+
+
+def test_a_sync_is_told_to_nobody_outside_a_guest_s_disk(tmp_path: Path) -> None:
+    program = (
+        f"exec(open({str(INSIDE / 'tell.py')!r}).read(), {{}})\n"
+        f"import os\nfile = open({str(tmp_path / 'x')!r}, 'wb')\nfile.write(b'x'); file.flush()\n"
+        "os.fsync(file); os.fsync(file.fileno()); print('synced')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "synced\n"
+
+
+def test_the_stand_in_reads_the_campaign_that_the_controller_writes() -> None:
+    from harness.lab.guest.reboots import campaign_file
+
+    settings = json.loads(campaign_file(3))
+    assert settings["n_boots"] == 3
+    assert {"group", "interface", "duration", "reopen_at", "link_limit_s"} <= settings.keys()
