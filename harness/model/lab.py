@@ -145,11 +145,16 @@ class Flush(_Impairment, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 
 
 class Query(_Impairment, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="query"):
-    """A general query by somebody else's hand, sent from a host's interface with a source address of choice."""
+    """A general query by somebody else's hand, sent from a host's interface with a source address of choice.
+
+    Attributes:
+      query_interval, response_interval: as it states them; `queries` and `every` are what is done.
+    """
 
     at: str
     source: str
     version: Literal[1, 2, 3] = 3
+    query_interval: str = "3s"
     response_interval: str = "240ms"
     queries: int = 1
     every: str = "1s"

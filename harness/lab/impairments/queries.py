@@ -40,7 +40,12 @@ async def send_queries(impairment: Query, lab: Lab, deeds: Deeds) -> Applied:
     """
     source = _source(impairment)
     is_ipv4 = isinstance(source, ipaddress.IPv4Address)
-    packet = general_query(source, impairment.version, parse_duration(impairment.response_interval))
+    packet = general_query(
+        source,
+        impairment.version,
+        parse_duration(impairment.response_interval),
+        parse_duration(impairment.query_interval),
+    )
     namespace, interface = lab.interface(impairment.at)
     protocol = _ETH_P_IP if is_ipv4 else _ETH_P_IPV6
     try:
@@ -88,19 +93,22 @@ async def send_queries(impairment: Query, lab: Lab, deeds: Deeds) -> Applied:
     return Applied(undo)
 
 
-def general_query(source: membership.Address, version: int, response_ns: int) -> bytes:
+def general_query(
+    source: membership.Address, version: int, response_ns: int, interval_ns: int = 125 * NS_PER_S
+) -> bytes:
     """Return a general query as an IP packet (RFC 3376 4.1, RFC 3810 5.1).
 
     Args:
       source: IPv4 asks by IGMP, IPv6 by MLD.
       version: of IGMP; MLD has no third, so 3 means its second there.
       response_ns: time in which members answer; IGMPv1 cannot say it.
+      interval_ns: the query interval that it states, whole seconds; only IGMPv3 and MLDv2 can say it.
 
     >>> general_query(ipaddress.IPv4Address("10.77.0.1"), 2, 10**9).hex(" ", 4)
     '46c00020 00004000 0102f9c8 0a4d0001 e0000001 94040000 110aeef5 00000000'
     """
     if isinstance(source, ipaddress.IPv4Address):
-        body = build_igmp(_message(version, response_ns))
+        body = build_igmp(_message(version, response_ns, interval_ns))
         head = struct.pack(
             ">BBHHHBBH4s4s4s",
             0x46,
@@ -116,14 +124,19 @@ def general_query(source: membership.Address, version: int, response_ns: int) ->
             _IPV4_ROUTER_ALERT,
         )
         return head[:10] + internet_checksum(head).to_bytes(2, "big") + head[12:] + body
-    body = build_mld(_message(min(version, 2), response_ns), source, _ALL_NODES)
+    body = build_mld(_message(min(version, 2), response_ns, interval_ns), source, _ALL_NODES)
     head = struct.pack(">IHBB", 6 << 28, len(_IPV6_HOP_BY_HOP) + len(body), socket.IPPROTO_HOPOPTS, 1)
     return head + source.packed + _ALL_NODES.packed + _IPV6_HOP_BY_HOP + body
 
 
-def _message(version: int, response_ns: int) -> membership.Query:
+def _message(version: int, response_ns: int, interval_ns: int) -> membership.Query:
     return membership.Query(
-        version, None, response_ns / NS_PER_S, is_router_suppressed=False, robustness=2, interval_s=125
+        version,
+        None,
+        response_ns / NS_PER_S,
+        is_router_suppressed=False,
+        robustness=2,
+        interval_s=interval_ns // NS_PER_S,
     )
 
 
