@@ -55,6 +55,7 @@ SLOT = np.dtype(
 _MOST_FRAMES = 512
 _FRAME_BYTES = 65_600
 _QUEUE_BYTES = 1 << 20
+_RETURN = 0x06
 _NO_CAPABILITY = "it needs root or the capability CAP_NET_RAW"
 
 
@@ -70,6 +71,7 @@ class LinuxTap:
 
     def __init__(self, flows: Sequence[Endpoint]) -> None:
         self._head = 0
+        self._is_stopped = False
         self._counting: socket.socket | None = None
         try:
             self._frames = _packet_socket(socket.SOCK_RAW, membership_program())
@@ -95,7 +97,7 @@ class LinuxTap:
 
     def read(self) -> TapBatch | None:
         """Take the slots that the kernel has marked, and give them back."""
-        if self._counting is None or not (n_ready := self._n_ready()):
+        if self._counting is None or self._is_stopped or not (n_ready := self._n_ready()):
             return None
         places = (self._head + np.arange(n_ready)) % N_SLOTS
         rows = self._slots[places]
@@ -137,14 +139,17 @@ class LinuxTap:
         return lost
 
     def stop_counting(self) -> None:
-        """Close the counting socket; its filter goes with it."""
-        if self._counting is not None:
-            self._counting.close()
-            self._counting = None
+        """Have the counting socket take nothing more; closing it would wait for all of the kernel's readers."""
+        if self._counting is not None and not self._is_stopped:
+            self._is_stopped = True
+            with attached_program([(_RETURN, 0, 0, 0)]) as nothing:
+                self._counting.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, nothing)
 
     def close(self) -> None:
         """Close both."""
-        self.stop_counting()
+        if self._counting is not None:
+            self._counting.close()
+            self._counting = None
         self._frames.close()
 
 

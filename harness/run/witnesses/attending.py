@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import trio
 
+from harness.errors import StorageError
 from harness.model.witness import WitnessRecord
 from harness.run.witnesses.reopened import ReopenedSockets
 from harness.run.witnesses.scene import Scene, Witness
@@ -60,14 +62,18 @@ class Witnesses:
             while self._all:
                 await trio.sleep(WRITE_PERIOD_S)
                 record = self._record(self.scene.recorder.clock.now_ns())
-                await trio.to_thread.run_sync(write_beside, self._path, record)
+                with contextlib.suppress(StorageError):  # the recording itself will say that the disk refuses
+                    await trio.to_thread.run_sync(write_beside, self._path, record)
 
     def close(self) -> int:
         """End those with sockets, and return how many datagrams their own buffers lost."""
         for witness in self._all:
             if not isinstance(witness, TapWitness):
                 witness.close()
-        return sum(witness.n_dropped for witness in self._all)
+        n_lost = sum(witness.n_dropped for witness in self._all)
+        if n_lost:
+            self.scene.note(f"sockets of witnesses lost {n_lost:,} datagrams to full buffers, which they did not count")
+        return n_lost
 
     def close_last(self) -> None:
         """End the tap, which has seen the receivers leave meanwhile."""

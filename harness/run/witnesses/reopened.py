@@ -15,7 +15,7 @@ from harness.model.witness import WitnessSeries
 from harness.net import open_receiver
 from harness.run.receiving import Receiving
 from harness.run.witnesses.counting import FlowCounts
-from harness.run.witnesses.listening import Listening
+from harness.run.witnesses.listening import BUFFER_BYTES, CAPACITY, Listening
 from harness.run.witnesses.scene import MAX_GROUPS, TOO_MANY, Scene, multicast_of
 from harness.run.witnesses.told import series_of
 from harness.units import NS_PER_S
@@ -84,7 +84,7 @@ class ReopenedSockets:
 
     async def _reopen(self, membership: Membership) -> None:
         try:
-            (socket,) = open_receiver([membership], width=1)
+            (socket,) = open_receiver([membership], width=1, buffer_bytes=BUFFER_BYTES, capacity=CAPACITY)
         except HarnessError as exc:
             self._refused[membership] = str(exc)
             return

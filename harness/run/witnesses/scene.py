@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from harness.errors import StorageError
 from harness.model import Endpoint, Membership
 from harness.model.witness import WitnessSeries
 from harness.run.plan import Plan
@@ -14,6 +16,9 @@ from harness.run.recorder import Recorder
 
 MAX_PPS = 50_000
 """Above this rate, seen live, a witness of every packet ends, so that it does not disturb what it witnesses."""
+
+RATE_WINDOW_NS = 200_000_000
+"""Over what the rate is taken."""
 
 MAX_GROUPS = 16
 """Groups of one receiver that get sockets of witnesses."""
@@ -40,7 +45,8 @@ class Scene:
 
     def note(self, text: str, receiver: str = "") -> None:
         """Say something of the witnesses in the events."""
-        self.recorder.event("note", text, receiver=receiver)
+        with contextlib.suppress(StorageError):  # the disk refused before, and the run says so
+            self.recorder.event("note", text, receiver=receiver)
 
     def sends(self, group: Endpoint) -> list[int]:
         """Return the numbers of this run's own streams to a group."""

@@ -14,7 +14,7 @@ from harness.model.witness import WitnessSeries
 from harness.net.opening import open_overhearing
 from harness.run.receiving import Receiving
 from harness.run.witnesses.counting import FlowCounts
-from harness.run.witnesses.listening import BUFFER_BYTES, Listening
+from harness.run.witnesses.listening import BUFFER_BYTES, CAPACITY, Listening
 from harness.run.witnesses.scene import MAX_GROUPS, MAX_PPS, TOO_MANY, Scene, multicast_of
 from harness.run.witnesses.told import series_of
 
@@ -38,7 +38,7 @@ class SecondSockets:
             return
         for membership in self._memberships[:MAX_GROUPS]:
             try:
-                socket = open_overhearing(membership, buffer_bytes=BUFFER_BYTES)
+                socket = open_overhearing(membership, buffer_bytes=BUFFER_BYTES, capacity=CAPACITY)
             except HarnessError as exc:
                 self._missing[membership] = str(exc)
                 continue

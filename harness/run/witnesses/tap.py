@@ -21,7 +21,7 @@ from harness.model.witness import WitnessSeries
 from harness.net import list_interfaces
 from harness.net.tap import Tap, TapFrame, open_tap
 from harness.run.witnesses.counting import BinCounts, Flow, FlowCounts
-from harness.run.witnesses.scene import MAX_PPS, Scene
+from harness.run.witnesses.scene import MAX_PPS, RATE_WINDOW_NS, Scene
 from harness.run.witnesses.told import series_of
 from harness.units import NS_PER_S
 
@@ -54,7 +54,7 @@ class TapWitness:
         self._incoming, self._outgoing = FlowCounts(scene.start_ns), FlowCounts(scene.start_ns)
         self._names: dict[int, str] = {}
         self._thinned_ns: int | None = None
-        self._n_second, self._second_ns = 0, scene.start_ns
+        self._n_window, self._window_ns = 0, scene.start_ns
         self._n_lost = 0
         self._file: PcapngFile | None = None
         self._numbers: dict[tuple[str, int], int] = {}
@@ -85,15 +85,15 @@ class TapWitness:
                 self._name_of(index)  # while it is there
             self._incoming.add(batch.meta[~batch.is_outgoing])
             self._outgoing.add(batch.meta[batch.is_outgoing])
-            self._n_second += len(batch.meta)
+            self._n_window += len(batch.meta)
         now_ns = clock.now_ns()
-        if now_ns - self._second_ns >= NS_PER_S:
-            if self._n_second * NS_PER_S > MAX_PPS * (now_ns - self._second_ns) and self._thinned_ns is None:
+        if now_ns - self._window_ns >= RATE_WINDOW_NS:
+            if self._n_window * NS_PER_S > MAX_PPS * (now_ns - self._window_ns) and self._thinned_ns is None:
                 self._thinned_ns = now_ns
                 self._n_lost += self._tap.drops()
                 self._tap.stop_counting()
                 self._scene.note(f"the tap takes IGMP and MLD alone from here on: more than {MAX_PPS:,} pps")
-            self._n_second, self._second_ns = 0, now_ns
+            self._n_window, self._window_ns = 0, now_ns
         frames = [frame for frame in self._tap.read_frames() if self._is_kept(frame)]
         if frames:
             try:

@@ -19,7 +19,7 @@ from harness.net import ReceiverSocket, SenderSocket, list_interfaces, open_rece
 from harness.run.attendance import FIRST_PORT, N_PORTS, TwinPlan
 from harness.run.plan import StreamPlan
 from harness.run.witnesses.counting import FlowCounts
-from harness.run.witnesses.listening import Listening
+from harness.run.witnesses.listening import CAPACITY, Listening
 from harness.run.witnesses.scene import Scene
 from harness.run.witnesses.told import series_of
 from harness.units import NS_PER_S
@@ -129,7 +129,7 @@ def _receiver(address: Endpoint) -> tuple[ReceiverSocket, Endpoint]:
 
 
 def _receiver_at(address: Endpoint) -> tuple[ReceiverSocket, Endpoint]:
-    (socket,) = open_receiver([Membership(address)], width=1)
+    (socket,) = open_receiver([Membership(address)], width=1, capacity=CAPACITY)
     return socket, address
 
 
