@@ -15,7 +15,8 @@ from netns import require, require_lab
 
 from harness.lab.guest import tools
 from harness.lab.guest.machine import image
-from harness.lab.guest.reboots import Disturbance, reboot_campaign
+from harness.lab.guest.reboots import reboot_campaign
+from harness.lab.guest.workers import Disturbance
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.lab.guest.inside import deaf, standin
+from harness.lab.guest.roots import Kind
+from harness.lab.guest.workers import campaign_files, stand_in_files
 
 INSIDE = Path(standin.__file__).parent
 
@@ -55,8 +57,17 @@ def test_a_sync_is_told_to_nobody_outside_a_guest_s_disk(tmp_path: Path) -> None
 
 
 def test_the_stand_in_reads_the_campaign_that_the_controller_writes() -> None:
-    from harness.lab.guest.reboots import campaign_file
-
-    settings = json.loads(campaign_file(3))
+    settings = json.loads(stand_in_files("minimal", 3)["campaign/campaign.json"])
     assert settings["n_boots"] == 3
     assert {"group", "interface", "duration", "reopen_at", "link_limit_s"} <= settings.keys()
+
+
+@pytest.mark.parametrize("kind", ["minimal", "systemd"])
+def test_the_campaign_that_a_guest_runs_is_one(kind: Kind, tmp_path: Path) -> None:
+    files = campaign_files(kind, 3)
+    (tmp_path / "guest.toml").write_text(files["guest/guest.toml"])
+    (tmp_path / "command").write_text(files["guest/command"])
+    check = [sys.executable, "-m", "harness", "campaign", "check", str(tmp_path / "guest.toml")]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=True)
+    assert "guest: 3 boots" in done.stdout
+    subprocess.run(["sh", "-n", str(tmp_path / "command")], check=True, timeout=10)

@@ -10,8 +10,17 @@ import pytest
 
 from harness.errors import LabError
 from harness.lab.guest.lab import BootSeen, Synced
-from harness.lab.guest.outcome import Outcome, broken_promises, outcome_of, read_journal, results, synced_rows
-from harness.lab.guest.reboots import EXPECTED, MIXED, Disturbance, deaf_numbers
+from harness.lab.guest.outcome import (
+    Outcome,
+    broken_promises,
+    campaign_results,
+    outcome_of,
+    read_journal,
+    results,
+    synced_rows,
+)
+from harness.lab.guest.reboots import MIXED, deaf_numbers
+from harness.lab.guest.workers import WORKERS, Disturbance
 
 MAC, OTHER = "52:54:00:4d:43:01", "52:54:00:4d:43:02"
 S = 10**9
@@ -88,13 +97,32 @@ def test_the_rows_of_a_recording_that_is_gone_are_counted_as_promised(tmp_path: 
     lines = b'{"first":0,"rows":5}\n{"first":5,"rows":7}\n'
     (run / "packets.crc").write_bytes(lines)
     claims = [Synced("/data/campaign/boots/0001/packets.crc", size, 0) for size in (21, len(lines), 21)]
-    assert synced_rows(tmp_path / "campaign", claims) == {"0001": (12, 0)}
+    assert synced_rows(tmp_path / "campaign", claims) == {"boots/0001": (12, 0)}
 
 
 def test_the_mixed_plan_is_what_it_is_meant_to_be() -> None:
     counted = [one for one in MIXED if one != "hang"]
     assert len(counted) == 20
     assert sum(one.startswith("cut") for one in MIXED) == 3
-    assert set(MIXED) == set(get_args(Disturbance)) == set(EXPECTED)
+    assert set(MIXED) == set(get_args(Disturbance))
+    assert all(set(worker.expected) == set(MIXED) for worker in WORKERS.values())
     assert deaf_numbers(MIXED) == tuple(range(2, 21, 2))
     assert MIXED[-1] in ("healthy", "deaf")
+
+
+def test_a_campaign_s_boots_are_taken_from_its_journal(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [
+        {"seq": 1, "kind": "created"},
+        {"seq": 2, "kind": "boot_begin", "boot": 1, "boot_id": "a"},
+        {"seq": 3, "kind": "boot_end", "boot": 1, "boot_id": "a", "outcome": "ok"},
+        {"seq": 4, "kind": "boot_end", "boot": 2, "boot_id": "b", "outcome": "hung"},
+        {"seq": 5, "kind": "boot_begin", "boot": 3, "boot_id": "b"},
+        {"seq": 6, "kind": "boot_end", "boot": 3, "boot_id": "c", "outcome": "crashed"},
+    ]
+    journal(tmp_path, *lines)
+    found = campaign_results(tmp_path, [], MAC)
+    assert [(one.number, one.boot_id, one.outcome) for one in found] == [
+        (1, "a", "ok"),
+        (2, "", "hung"),
+        (3, "b", "crashed"),
+    ]

@@ -12,8 +12,9 @@ import trio
 
 from harness.errors import HarnessError
 from harness.lab.guest.machine import image
-from harness.lab.guest.reboots import MIXED, Disturbance, Row, Verdict, reboot_campaign
+from harness.lab.guest.reboots import MIXED, Row, Verdict, reboot_campaign
 from harness.lab.guest.roots import Kind
+from harness.lab.guest.workers import WORKERS, Disturbance
 from harness.units import format_duration
 
 _FORMAT = "{:>4}  {:8}  {:13}  {:>12}  {:>7}  {:23}  {}"
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the image if it is not there, run the campaign, print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m harness.lab.guest", description="Reboot a guest, for real.")
     parser.add_argument("--kind", choices=get_args(Kind), default="minimal", help="which guest (default: minimal)")
+    help_text = "what runs in it: the campaign, or a stand-in that tells more outcomes apart (default: campaign)"
+    parser.add_argument("--worker", choices=sorted(WORKERS), default="campaign", help=help_text)
     parser.add_argument("--boots", type=int, default=len(MIXED), help=f"the first so many of {len(MIXED)} boots")
     parser.add_argument("--seed", type=int, default=1, help="of the power cuts (default: 1)")
     args = parser.parse_args(arguments)
@@ -34,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan: list[Disturbance] = [*MIXED[: max(1, args.boots)]]
         while plan[-1] not in ("healthy", "deaf"):
             plan.append("healthy")
-        verdict = trio.run(lambda: reboot_campaign(made, plan, seed=args.seed, on_boot=_announce))
+        verdict = trio.run(
+            lambda: reboot_campaign(made, plan, worker=WORKERS[args.worker], seed=args.seed, on_boot=_announce)
+        )
     except HarnessError as exc:
         _say(str(exc))
         return _CANNOT

@@ -19,7 +19,11 @@ from harness.errors import HarnessError, LabError
 from harness.lab.guest.lab import BootSeen, Synced
 from harness.store import open_run
 
-Outcome = Literal["heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", "interrupted", "hung"]
+Outcome = Literal[
+    "heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", "interrupted", "hung",
+    "ok", "reproduced", "not_run", "crashed",
+]  # fmt: skip
+"""Those of the stand-in, which tells more apart, and those of a campaign."""
 
 LATE_NS = 1_000_000_000
 """A first packet that comes later than this after the join did not wait for the join alone: probes come every 10 ms."""
@@ -85,6 +89,26 @@ def _result(run: Path, lines: list[dict[str, Any]], seen: BootSeen | None, mac: 
     is_over = any(line["event"] in ("rebooting", "finished") for line in lines)
     outcome = outcome_of(arrivals, events, lines, mac) if is_over else "interrupted"
     return BootResult(boot["number"], boot["boot_id"], outcome, first_ns, len(arrivals))
+
+
+def campaign_results(folder: Path, seen: Sequence[BootSeen], mac: str) -> list[BootResult]:
+    """Return every boot of a real campaign, as its journal settles them, in order; see `results`."""
+    del mac  # a campaign tells what happened; why is for its report
+    journal = read_journal(folder / "journal.jsonl")
+    by_id = {boot.boot_id: boot for boot in seen}
+    begun = {line["boot"]: line["boot_id"] for line in journal if line["kind"] == "boot_begin"}
+    found = []
+    for line in journal:
+        if line["kind"] == "boot_end":
+            number, own = line["boot"], folder / "boots" / f"{line['boot']:04}"
+            boot_id = begun.get(number, "")
+            arrivals, _ = _recording(next((path.parent for path in own.glob("*/manifest.json")), own))
+            first_ns, boot = None, by_id.get(boot_id)
+            if len(arrivals) and boot is not None and (own / "boot.json").exists():
+                booted_ns = json.loads((own / "boot.json").read_bytes())["booted_ns"]
+                first_ns = boot.seen_ns - boot.uptime_ns - boot.powered_ns + int(arrivals[0]) - booted_ns
+            found.append(BootResult(number, boot_id, line["outcome"], first_ns, len(arrivals)))
+    return found
 
 
 def outcome_of(
@@ -155,5 +179,5 @@ def synced_rows(data: Path, claims: Iterable[Synced]) -> dict[str, tuple[int, in
         path = data / name.removeprefix(f"/data/{data.name}/")
         lines = path.read_bytes()[:size].splitlines() if path.exists() else []
         rows = sum(json.loads(line)["rows"] for line in lines)
-        counts[path.parent.name] = (rows, len(_recording(path.parent)[0]))
+        counts[str(path.parent.relative_to(data))] = (rows, len(_recording(path.parent)[0]))
     return counts

@@ -6,38 +6,25 @@ back, changes the hardware between two boots, or has a boot hang. What came of e
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import trio
 
 from harness.errors import LabError
-from harness.lab.guest.lab import GuestLab, guest_lab
+from harness.lab.guest.lab import BootSeen, GuestLab, guest_lab
 from harness.lab.guest.machine import Hardware, Image, Machine
-from harness.lab.guest.outcome import BootResult, Outcome, broken_promises, read_journal, results, synced_rows
-from harness.lab.guest.roots import INSIDE, Kind
+from harness.lab.guest.outcome import BootResult, Outcome, broken_promises, synced_rows
+from harness.lab.guest.roots import Kind
+from harness.lab.guest.workers import BACK_WITHIN_S, DURATION_S, GROUP, STAND_IN, Disturbance, Worker
 
-Disturbance = Literal["healthy", "deaf", "spare-card", "slow-switch", "cut-any-time", "cut-recording", "hang"]
-
-EXPECTED: dict[Disturbance, Outcome] = {
-    "healthy": "heard",
-    "deaf": "deaf-until-reopened",
-    "spare-card": "joined-wrong-interface",
-    "slow-switch": "late",
-    "cut-any-time": "interrupted",
-    "cut-recording": "interrupted",
-    "hang": "hung",
-}
-
-GROUP = "239.255.7.7:5077"
 SENDER = (GROUP, "--rate", "100pps", "--size", "200", "--duration", "2h")
-DURATION_S, REOPEN_S, PORT_DELAY_S = 6, 4, 1.2
+PORT_DELAY_S = 1.2
+"""How long after the guest's join the switch's port comes; before the sockets are reopened, and after a second."""
+
 BOOT_LIMIT_S: dict[Kind, float] = {"minimal": 90.0, "systemd": 180.0}
-HANG_LIMIT_S: dict[Kind, float] = {"minimal": 15.0, "systemd": 40.0}
+HANG_LIMIT_S = BACK_WITHIN_S + 10.0
 WORK_LIMIT_S = 240.0
 """Many times what a machine with nothing else to do needs; a time limit is there to end, not to measure."""
 
@@ -105,24 +92,6 @@ class Verdict:
     n_deaf: list[int]
 
 
-def command_file() -> str:
-    """Return the shell command that a guest runs at each boot."""
-    return f"exec python3 {INSIDE}/standin.py /data/campaign\n"
-
-
-def campaign_file(n_boots: int) -> str:
-    """Return what the guest is to do at each boot, as JSON."""
-    settings = {
-        "group": GROUP,
-        "interface": "eth0",
-        "duration": f"{DURATION_S}s",
-        "reopen_at": f"{REOPEN_S}s",
-        "link_limit_s": 5,
-        "n_boots": n_boots,
-    }
-    return json.dumps(settings)
-
-
 def deaf_numbers(plan: Sequence[Disturbance]) -> tuple[int, ...]:
     """Return which boots are deaf, in the guest's count, which knows nothing of those that hang.
 
@@ -137,6 +106,7 @@ async def reboot_campaign(
     image: Image,
     plan: Sequence[Disturbance],
     *,
+    worker: Worker = STAND_IN,
     seed: int = 0,
     accelerator: str = "tcg",
     on_boot: Callable[[int, Disturbance], None] | None = None,
@@ -146,6 +116,7 @@ async def reboot_campaign(
     Args:
       image: what the guest boots.
       plan: what is done to each boot; the last is none that ends by itself badly: no hang and no power cut.
+      worker: what runs in the guest.
       seed: of the moments of the power cuts and what they take.
       accelerator: "tcg" or "kvm".
       on_boot: called as each boot begins, with its number from 1.
@@ -153,12 +124,11 @@ async def reboot_campaign(
     Raises:
       LabError: the lab cannot be made, or the guest does something that no disturbance explains.
     """
-    n_boots = len([one for one in plan if one != "hang"])
-    files = {"guest/command": command_file(), "campaign/campaign.json": campaign_file(n_boots)}
-    async with guest_lab(image, files=files, sender=SENDER, seed=seed) as lab:
-        controller = _Controller(lab, plan, random.Random(seed), accelerator, on_boot)
+    n_boots = len([one for one in plan if worker.counts_hung or one != "hang"])
+    async with guest_lab(image, files=worker.files(image.kind, n_boots), sender=SENDER, seed=seed) as lab:
+        controller = _Controller(lab, plan, worker, random.Random(seed), accelerator, on_boot)
         await controller.run()
-        return _judge(lab, plan, controller)
+        return _judge(lab, plan, worker, controller)
 
 
 class _Controller:
@@ -168,11 +138,12 @@ class _Controller:
         self,
         lab: GuestLab,
         plan: Sequence[Disturbance],
+        worker: Worker,
         chance: random.Random,
         accelerator: str,
         on_boot: Callable[[int, Disturbance], None] | None,
     ) -> None:
-        self.lab, self.plan, self.accelerator = lab, plan, accelerator
+        self.lab, self.plan, self.worker, self.accelerator = lab, plan, worker, accelerator
         self.n_lost_sectors = 0
         self.hung: set[int] = set()
         self._chance, self._on_boot = chance, on_boot
@@ -216,7 +187,7 @@ class _Controller:
         number = at + 1 - len(self.hung)
         kind = self.lab.image.kind
         if disturbance == "hang":
-            if await self.lab.wait_boot(number, HANG_LIMIT_S[kind]) is not None:
+            if await self.lab.wait_boot(number, HANG_LIMIT_S) is not None:
                 raise LabError(f"boot {at + 1} was to hang and did not")
             self.hung.add(at)
             return
@@ -231,7 +202,7 @@ class _Controller:
             await trio.sleep(self._chance.uniform(0.1, DURATION_S - 1))
             self.n_lost_sectors += await self.lab.power_cut(machine)
         elif disturbance == "cut-any-time":
-            if await self.lab.wait_synced(lambda path: path.endswith("/journal.jsonl"), since, WORK_LIMIT_S) is None:
+            if await self.lab.wait_synced(self.worker.has_begun, since, WORK_LIMIT_S) is None:
                 raise LabError(f"boot {at + 1} wrote no line in its journal")
             await trio.sleep(self._chance.uniform(0, DURATION_S))
             self.n_lost_sectors += await self.lab.power_cut(machine)
@@ -258,13 +229,13 @@ class _Controller:
         return lines[-1][:200]
 
 
-def _judge(lab: GuestLab, plan: Sequence[Disturbance], controller: _Controller) -> Verdict:
+def _judge(lab: GuestLab, plan: Sequence[Disturbance], worker: Worker, controller: _Controller) -> Verdict:
     data = lab.read_back("/campaign")
-    found = results(data, lab.told.boots, lab.card.mac)
+    found = worker.results(data, lab.told.boots, lab.card.mac)
     rows, waiting = [], list(found)
     for at, disturbance in enumerate(plan):
-        expected = EXPECTED[disturbance]
-        if at in controller.hung:
+        expected = worker.expected[disturbance]
+        if at in controller.hung and not worker.counts_hung:
             rows.append(Row(at + 1, disturbance, expected, "hung", None))
         elif waiting:
             result = waiting.pop(0)
@@ -272,7 +243,7 @@ def _judge(lab: GuestLab, plan: Sequence[Disturbance], controller: _Controller) 
     claims = lab.told.synced
     counts = synced_rows(data, claims)
     problems = [
-        *_journal_problems(lab, data / "journal.jsonl", len(plan) - len(controller.hung)),
+        *_journal_problems(found, lab.told.boots, len(rows), len(plan)),
         *broken_promises(data, claims),
         *(
             f"recording {name}: {told} packets were synced, {now} are there"
@@ -297,14 +268,14 @@ def _judge(lab: GuestLab, plan: Sequence[Disturbance], controller: _Controller) 
     )
 
 
-def _journal_problems(lab: GuestLab, path: Path, n_boots: int) -> list[str]:
-    boots = [line for line in read_journal(path) if line["event"] == "boot"]
-    ids = [line["boot_id"] for line in boots]
+def _journal_problems(found: list[BootResult], seen: Sequence[BootSeen], n_rows: int, n_planned: int) -> list[str]:
+    """Return what is wrong with the journal's count: each boot once, in order, under the id that its kernel told."""
+    numbers, ids = [one.number for one in found], [one.boot_id for one in found if one.boot_id]
     problems = []
-    if [line["number"] for line in boots] != list(range(1, n_boots + 1)):
-        problems.append(f"the journal numbers its boots {[line['number'] for line in boots]}, not 1 to {n_boots}")
+    if n_rows != n_planned or numbers != list(range(1, len(found) + 1)):
+        problems.append(f"of {n_planned} boots the journal has {n_rows}, numbered {numbers}")
     if len(set(ids)) != len(ids):
         problems.append("two boots in the journal share a boot id")
-    if ids != [boot.boot_id for boot in lab.told.boots]:
+    if ids != [boot.boot_id for boot in seen]:
         problems.append("the boot ids in the journal are not those that the kernels told, in order")
     return problems

@@ -51,7 +51,6 @@ Requires={PREPARE_UNIT}
 
 [Service]
 Type=simple
-Environment=HARNESS_TELL=1 HOME=/root
 ExecStart=/bin/sh {INSIDE}/service.sh
 StandardOutput=journal+console
 StandardError=journal+console
@@ -189,6 +188,11 @@ def _fill_systemd(tree: Path, suite: str) -> None:
     (tree / "opt" / "harness").mkdir(parents=True)
     _add_etc(tree)
     _add_harness(tree, tree / "usr" / "local" / "lib" / debian.name / "dist-packages")
+    manager = tree / "etc" / "systemd" / "system.conf.d" / "harness.conf"
+    manager.parent.mkdir()
+    manager.write_text(
+        '[Manager]\nDefaultEnvironment="HARNESS_TELL=1" "HOME=/root"\n'
+    )  # for every unit, a campaign's too
     units = tree / "etc" / "systemd" / "system"
     (units / "multi-user.target.wants").mkdir(exist_ok=True)
     for name, text in UNITS.items():
