@@ -78,8 +78,8 @@ def test_witnesses_end_where_they_would_disturb(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(listening, "MAX_PPS", 100)
     run = recorded(tmp_path, rate="500pps", seconds=2.0)
     found = by_kind(run)
-    assert 300 < sum(found["tap in"].counts) < 900
-    assert 300 < sum(found["second-socket in"].counts) < 900
+    assert 20 < sum(found["tap in"].counts) < 700
+    assert 20 < sum(found["second-socket in"].counts) < 700
     assert sum(found["unicast-twin in"].counts) >= 30
     texts = [event.text for event in run.events if event.kind == "note"]
     assert any(text.startswith("the tap takes IGMP and MLD alone") for text in texts)
