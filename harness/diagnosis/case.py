@@ -38,6 +38,7 @@ class Case:
 
     def __init__(self, summary: Summary, manifest: Manifest, evidence: Evidence) -> None:
         self.summary, self.manifest, self.evidence = summary, manifest, evidence
+        self._views: dict[tuple[str, str], View] = {}
         self._egress: dict[int, Egress | None] = {}
         self._cache: dict[tuple[str, str, str, str | None], Ears] = {}
         self.hosts = {host.name: Snapshots.of(host) for host in evidence.hosts}
@@ -292,9 +293,14 @@ class Case:
 
     def igmp(self, symptom: Symptom) -> View:
         """Return the queries and reports that concern a symptom's group at its receiver."""
-        host = self.receiver_host(symptom)
-        own = {str(address) for _, address, _ in [*host.addresses(), *host.addresses(is_after=True)]}
-        return view_of(self.summary.membership, host.name, self.interface(symptom), self.group(symptom), own)
+        key = (symptom.receiver, symptom.group)
+        if key not in self._views:
+            host = self.receiver_host(symptom)
+            own = {str(address) for _, address, _ in [*host.addresses(), *host.addresses(is_after=True)]}
+            self._views[key] = view_of(
+                self.summary.membership, host.name, self.interface(symptom), self.group(symptom), own
+            )
+        return self._views[key]
 
     def reported_on(self, symptom: Symptom) -> set[str]:
         """Return the interfaces of the receiver's host from which a report for the group was seen to leave."""

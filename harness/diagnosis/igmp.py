@@ -5,12 +5,15 @@ from __future__ import annotations
 import bisect
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.model import IPAddress, Member, MembershipLink, MembershipTimeline, Querier, QuerierChange
 
 DEFAULT_LIFETIME_NS = 260_000_000_000
 """Group membership interval of RFC 3376 8.4 with its defaults."""
 DEFAULT_INTERVAL_NS = 125_000_000_000
+_MIN_STEPS, _OFTEN = 3, 3
+"""So many queries in a row, so many times as often as the querier itself states, belie its statement."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,29 @@ class View:
 
     @property
     def interval_ns(self) -> int:
-        """Time between general queries."""
-        return self.link.interval_ns if self.link is not None else DEFAULT_INTERVAL_NS
+        """Time between general queries: as stated, unless all of them came much more often than that."""
+        return self._often_ns or (self.link.interval_ns if self.link is not None else DEFAULT_INTERVAL_NS)
 
     @property
     def lifetime_ns(self) -> int:
         """How long a report counts."""
-        return self.link.lifetime_ns if self.link is not None else DEFAULT_LIFETIME_NS
+        if self.link is None:
+            return DEFAULT_LIFETIME_NS
+        often_ns = self._often_ns
+        return self.link.robustness * often_ns + self.link.max_response_ns if often_ns else self.link.lifetime_ns
 
     @property
     def is_lifetime_known(self) -> bool:
-        """Whether a querier told its timers, or they were measured."""
-        return self.link is not None and self.link.interval_source != "default"
+        """Whether a querier told its timers, or they were measured, and the two do not disagree."""
+        return self.link is not None and self.link.interval_source != "default" and not self._often_ns
+
+    @cached_property
+    def _often_ns(self) -> int:
+        """Lower median of the time between queries where all came much more often than stated; 0 elsewhere."""
+        steps = sorted(later - earlier for earlier, later in itertools.pairwise(self.query_ns))
+        if self.link is None or len(steps) < _MIN_STEPS or _OFTEN * steps[-1] > self.link.interval_ns:
+            return 0
+        return steps[(len(steps) - 1) // 2]
 
     def queries_in(self, start_ns: int, end_ns: int) -> int:
         """Return how many general queries came in a time."""

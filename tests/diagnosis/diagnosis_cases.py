@@ -65,7 +65,7 @@ class Stream:
             more.pop("start", 0.0),
             more.pop("end", run.seconds),
         )
-        self.no_log = False
+        self.first_rx, self.last_rx = self.start, self.end
         assert not more
 
     def gap(self, start: float, end: float, kind: str = "mid_run") -> "Stream":
@@ -109,8 +109,8 @@ class Stream:
             key={},
             label=f"{self.group} stream {self.epoch} at {self.receiver}",
             schedule=Schedule(source="log", first_due_ns=at(self.start), interval_ns=interval, sent=expected),
-            first_rx_ns=at(self.start) if is_heard else None,
-            last_rx_ns=at(self.end) if is_heard else None,
+            first_rx_ns=at(self.first_rx) if is_heard else None,
+            last_rx_ns=at(self.last_rx) if is_heard else None,
             expected=expected,
             received=expected - lost,
             lost=lost,
@@ -145,6 +145,7 @@ class Run:
         self.queries = [0.2 + query_every * k for k in range(int(seconds / query_every) + 1)]
         self.reports = [-0.5, *[t + 0.1 for t in self.queries]]
         self.query_every = query_every
+        self.stated_every: float | None = None
         self.querier_version = 3
         self.changes: list[tuple[float, str, str]] = []
         self.other_queries: list[float] = []
@@ -311,6 +312,8 @@ class Run:
         source: Literal["stated", "default"] = "stated" if self.queries else "default"
         lifetime = round(LIFETIME_S * S) if self.queries else 260 * S
         interval = link["interval_ns"] if self.queries else 125 * S
+        if self.stated_every is not None:
+            interval, lifetime = round(self.stated_every * S), round((2 * self.stated_every + 0.24) * S)
         links = [
             MembershipLink(
                 interface="rx:eth0",

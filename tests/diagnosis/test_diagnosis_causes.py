@@ -1,7 +1,8 @@
 """Every cause of the table comes first on its own case, and falls when its evidence is taken away."""
 
+import msgspec
 import pytest
-from diagnosis_cases import Run, at, drop_rule
+from diagnosis_cases import Run, Stream, at, drop_rule
 from diagnosis_scenarios import POSITIVE, UPSTREAM
 
 from harness.diagnosis import catalogue, diagnose
@@ -241,3 +242,51 @@ def test_a_report_that_left_by_the_wrong_interface_tells_as_well_as_the_table() 
     first = verdicts(run)[0]
     assert first.name == "joined-wrong-interface"
     assert "joined on eth1" in first.evidence_for[0]
+
+
+def test_a_querier_that_asks_more_often_than_it_says_is_missed_as_soon() -> None:
+    run = Run()
+    run.queries, run.reports = [1.3, 2.8, 4.3, 5.8], [-0.5, 1.5, 2.9, 4.4, 5.9]
+    run.stated_every = 125.0
+    run.gap(12.4, 20.0, *UPSTREAM, kind="stopped")
+    assert verdicts(run)[0].name == "querier-lost"
+
+
+def test_a_sender_that_goes_on_from_another_address_is_heard_where_any_source_will_do() -> None:
+    run = Run()
+    run.streams = [Stream(run).gap(8.0, 20.0, "stopped"), Stream(run, source="10.0.0.9").gap(0.0, 8.0, "late_start")]
+    run.streams[0].last_rx, run.streams[1].first_rx = 8.0, 8.0
+    assert [each.name for each in verdicts(run)] == ["ok"]
+
+
+def test_streams_that_meet_a_full_queue_together_share_a_bottleneck() -> None:
+    run = Run()
+    run.senders.append(run.sender(epoch=2, group="239.1.1.2:5000"))
+    run.streams.append(Stream(run, epoch=2, group="239.1.1.2:5000"))
+    for epoch, refused in ((1, 14), (2, 900)):
+        run.accounts[epoch] = {"sent": 2000 - refused, "refused": refused, "errnos": {"ENOBUFS": refused}}
+        run.streams[epoch - 1].not_sent = refused
+    assert verdicts(run)[0].name == "not-sent"
+    run.after("tx")["qdiscs"][0]["drops"] = 4800
+    assert verdicts(run)[0].name == "shared-bottleneck"
+
+
+def test_a_filter_that_was_gone_by_the_end_is_still_suspected() -> None:
+    run = Run().gap(8.0, 10.0, *SOCKETS, "unicast-twin")
+    first = verdicts(run)[0]
+    assert first.name == "host-filter"
+    assert "none was there before or after" in first.settled_by
+
+
+def test_a_downgrade_beats_the_reports_that_the_switch_ignored() -> None:
+    run = Run()
+    run.receivers = [msgspec.structs.replace(run.receivers[0], source="10.0.0.1")]
+    run.after("rx")["memberships"]["inet"][0]["version"] = "V2"
+    run.gap(9.54, 12.31, *UPSTREAM)
+    assert verdicts(run)[0].name == "igmp-downgraded"
+
+
+def test_packets_in_the_bin_where_the_way_changed_do_not_hide_the_other_way() -> None:
+    run = POSITIVE["vpn-route"][1]()
+    run.out = {"eth0": [(0.0, 8.05), (9.95, 20.0)], "tun0": [(8.0, 10.0)]}
+    assert verdicts(run)[0].name == "egress-moved"
