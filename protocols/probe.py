@@ -43,6 +43,7 @@ from numpy.typing import NDArray
 
 from protocols.compile import compile_schema
 from protocols.decoded import Fields
+from protocols.following import follow_probe
 from protocols.layout import Rows
 from protocols.schema import Protocol
 
@@ -197,5 +198,6 @@ PROBE = Protocol(
     verify_header=_header_holds,
     verify=_payload_holds,
     is_end=lambda fields: fields["flags.end"],
+    follow=follow_probe,
 )
 """The protocol of the probe."""

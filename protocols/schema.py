@@ -23,6 +23,9 @@ from protocols.layout import Column, Field, Layout, Rows
 Hook = Callable[[Fields], NDArray[np.bool_]]
 """Answers one question for each packet of a batch: fields in, shape (m,) of bool out."""
 
+Follow = Callable[[Rows], tuple[NDArray[np.int64], NDArray[np.int64]] | None]
+"""Reads further packets of one stream: their numbers and send times, where `decode` would find nothing else of note."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Protocol:
@@ -56,6 +59,7 @@ class Protocol:
       verify: hook, False for a packet whose payload fails its own check.
       is_end, is_discontinuity, is_retransmitted: hooks for the flags.
       records: splits datagrams into packets; takes (data, kept, size). None: a datagram is a packet.
+      follow: makes, of the header of a packet that was taken, what reads more of its stream quickly.
       layout: the compiled schema.
     """
 
@@ -90,6 +94,7 @@ class Protocol:
     is_discontinuity: Hook | None = None
     is_retransmitted: Hook | None = None
     records: Callable[[Rows, Column, Column], Cells] | None = None
+    follow: Callable[[NDArray[np.uint8]], Follow | None] | None = None
     layout: Layout = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

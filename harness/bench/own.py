@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness.model.scenario import Receiver, Scenario, Stream
 from harness.run import Run, perform
@@ -59,7 +59,7 @@ def _sending(asked: dict[str, Any]) -> Scenario:
         duration=f"{asked['duration_s']}s",
         offload=asked.get("offload", False),
     )
-    return Scenario(name="bench-send", stream=[stream])
+    return Scenario(name="bench-send", record=_record(asked), stream=[stream])
 
 
 def _receiving(asked: dict[str, Any]) -> Scenario:
@@ -71,7 +71,14 @@ def _receiving(asked: dict[str, Any]) -> Scenario:
         witnesses=[],
     )
     seconds = asked.get("patience_s", 10) + 5
-    return Scenario(name="bench-receive", linger="400ms", timeout=f"{seconds}s", receiver=[receiver])
+    return Scenario(
+        name="bench-receive", linger="400ms", timeout=f"{seconds}s", record=_record(asked), receiver=[receiver]
+    )
+
+
+def _record(asked: dict[str, Any]) -> Literal["packets", "counters"]:
+    """Record packets one by one, but at the rates of offload, where they would be hundreds of megabytes a second."""
+    return "counters" if asked.get("offload") else "packets"
 
 
 def _delays(path: Path) -> dict[str, float]:

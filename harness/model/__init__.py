@@ -14,7 +14,9 @@ from harness.lazy import names_of
 if TYPE_CHECKING:
     from harness.model.datagrams import DATAGRAM_DTYPE as DATAGRAM_DTYPE
     from harness.model.datagrams import FLOW_BYTES as FLOW_BYTES
+    from harness.model.datagrams import Batch as Batch
     from harness.model.datagrams import Datagrams as Datagrams
+    from harness.model.datagrams import Runs as Runs
     from harness.model.datagrams import address_bytes as address_bytes
     from harness.model.datagrams import address_text as address_text
     from harness.model.endpoint import Endpoint as Endpoint
@@ -69,9 +71,11 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "datagrams": (
+        "Batch",
         "DATAGRAM_DTYPE",
         "Datagrams",
         "FLOW_BYTES",
+        "Runs",
         "address_bytes",
         "address_text",
     ),

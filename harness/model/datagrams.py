@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.model.endpoint import IPAddress
-from harness.model.packets import PacketArray
+from harness.model.packets import PacketArray, PacketFlag
 
 DATAGRAM_DTYPE = np.dtype(
     [
@@ -60,6 +60,57 @@ class Datagrams:
 
     def __len__(self) -> int:
         return len(self.meta)
+
+    @property
+    def heads(self) -> PacketArray:
+        """The records that there are: one for each datagram."""
+        return self.meta
+
+
+@dataclass(slots=True)
+class Runs:
+    """A batch of n datagrams that came as k runs: equal datagrams of one flow, in one buffer with one time stamp.
+
+    It reads like `Datagrams`, but what the datagrams of a run share is there once, so that a consumer who knows runs
+    need not look at every datagram for it. `kept` and `meta` are made anew each time that they are asked for.
+
+    Attributes:
+      data: payload bytes, shape (n, width), uint8, the runs one after the other.
+      heads: one record for each run, shape (k,), DATAGRAM_DTYPE; `size` is that of all its datagrams but the last.
+      counts: datagrams of each run, shape (k,), 1 at least.
+      tails: size of the last datagram of each run, shape (k,).
+    """
+
+    data: NDArray[np.uint8]
+    heads: PacketArray
+    counts: NDArray[np.int64]
+    tails: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def _sizes(self) -> NDArray[np.int64]:
+        sizes = np.repeat(self.heads["size"].astype(np.int64), self.counts)
+        sizes[np.cumsum(self.counts) - 1] = self.tails
+        return sizes
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """How many bytes of each row are payload, shape (n,)."""
+        return np.minimum(self._sizes(), self.data.shape[1])
+
+    @property
+    def meta(self) -> PacketArray:
+        """A record for each datagram, shape (n,), DATAGRAM_DTYPE; a copy."""
+        meta = np.repeat(self.heads, self.counts)
+        sizes = self._sizes()
+        meta["size"] = sizes
+        meta["flags"] |= (sizes > self.data.shape[1]) * np.uint8(PacketFlag.TRUNCATED)
+        return meta
+
+
+Batch = Datagrams | Runs
+"""What one read of a socket gives."""
 
 
 def address_bytes(address: IPAddress) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
-from harness.model.datagrams import Datagrams
+from harness.model.datagrams import Batch
 from harness.net.batch_portable import PortableReader, PortableWriter
 from harness.net.platform import PLATFORM
 
@@ -43,8 +43,8 @@ class Reader(Protocol):
     def hardware_ns(self) -> NDArray[np.int64]:
         """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
 
-    def read(self) -> Datagrams | None:
-        """Return what waits in the socket; None when nothing does. The next read overwrites it."""
+    def read(self) -> Batch | None:
+        """Return what waits in the socket, with offload as runs, until the next read; None when nothing waits."""
 
 
 class Writer(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 import trio
 
 from harness.errors import BindError, InterfaceError, MembershipError, UsageError, errno_text
-from harness.model.datagrams import Datagrams
+from harness.model.datagrams import Batch
 from harness.model.endpoint import Endpoint, Membership
 from harness.model.packets import PacketArray, PacketFlag
 from harness.net._options import new_udp_socket, set_option
@@ -184,10 +184,11 @@ class ReceiverSocket:
         self._table = WantedTable([] if wants_all else list(self._wanted.values()))
         return self._table
 
-    def receive_nowait(self) -> Datagrams | None:
+    def receive_nowait(self) -> Batch | None:
         """Return what waits in the socket, at most its capacity; None when nothing does.
 
-        Rows that were not asked for carry PacketFlag.MISDELIVERED; `meta["rx_ns"]` is realtime (see RunClock).
+        Rows that were not asked for carry PacketFlag.MISDELIVERED; `heads["rx_ns"]` is realtime (see RunClock). With
+        offload the batch is of runs.
 
         Raises:
           trio.ClosedResourceError: the socket is closed.
@@ -201,10 +202,10 @@ class ReceiverSocket:
             raise InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}") from exc
         if batch is not None:
             if self.card is not None:
-                self._move(batch.meta, self.card)
-            is_stray = (self._table or self._tabulate()).is_stray(batch.meta)
+                self._move(batch.heads, self.card)
+            is_stray = (self._table or self._tabulate()).is_stray(batch.heads)
             if is_stray.any():
-                batch.meta["flags"][is_stray] |= _MISDELIVERED
+                batch.heads["flags"][is_stray] |= _MISDELIVERED
         return batch
 
     def _move(self, meta: PacketArray, card: HardwareClock) -> None:
@@ -215,7 +216,7 @@ class ReceiverSocket:
         meta["flags"][is_stamped] &= ~_USER_STAMP
         self.n_without_hardware += len(meta) - int(np.count_nonzero(is_stamped))
 
-    async def receive(self) -> Datagrams:
+    async def receive(self) -> Batch:
         """Return at least one datagram, waiting for it if need be; always a checkpoint, and nothing read is ever lost.
 
         Raises:

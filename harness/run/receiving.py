@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
-from harness.model import CardClock, Datagrams, Endpoint, Membership, PacketFlag, ReceiverInfo
+from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
@@ -323,12 +323,13 @@ class Receiving:
                 if pause:
                     await trio.sleep(pause / NS_PER_S)
 
-    def _take(self, socket: ReceiverSocket, datagrams: Datagrams) -> None:
+    def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
         """Put the packets of one batch on the run's time line and on record."""
         self.n_datagrams += len(datagrams)
-        datagrams.meta["rx_ns"] = self.recorder.clock.to_run_time(datagrams.meta["rx_ns"])
-        if not datagrams.meta["flags"][-1] & PacketFlag.MISDELIVERED:
-            heard_ns = int(datagrams.meta["rx_ns"][-1])
+        heads = datagrams.heads
+        heads["rx_ns"] = self.recorder.clock.to_run_time(heads["rx_ns"])
+        if not heads["flags"][-1] & PacketFlag.MISDELIVERED:
+            heard_ns = int(heads["rx_ns"][-1])
             for membership in socket.memberships:
                 self.heard_ns[membership] = heard_ns
         self.recorder.packets(self.demultiplexer.receive(datagrams))

@@ -8,13 +8,15 @@ import numpy as np
 import trio
 
 from harness.analyzer import Fold
-from harness.model import Counters, Event, PacketArray, Parameters
+from harness.model import PACKET_DTYPE, Counters, Event, PacketArray, Parameters
 from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
 
 FOLD_ROWS = 16_384
 """Rows that wait for the live fold at most: folding many at once costs a small part of folding them batch by batch."""
+
+_PLAIN = np.dtype((np.void, PACKET_DTYPE.itemsize))
 
 POLL_S = 0.2
 """How often the writer is asked to write; it does once a second, and when its buffers are half full."""
@@ -50,10 +52,11 @@ class Recorder:
     def _fold_waiting(self) -> None:
         if self._unfolded:
             rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
-            self._fold.update(np.concatenate(rows))
+            # as plain bytes: numpy copies structures field by field, 25 times as slowly
+            self._fold.update(np.concatenate([one.view(_PLAIN) for one in rows]).view(PACKET_DTYPE))
 
     def packets(self, records: PacketArray) -> None:
-        """Take records of packets received; their streams stand in the registry already."""
+        """Take records of packets received, for good; their streams stand in the registry already."""
         for info in self.registry.take_fresh():
             if info.sent is None:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
@@ -66,7 +69,7 @@ class Recorder:
         if not self.is_counting:
             self.writer.append_packets(records)
         self.n_received += len(records)
-        self._unfolded.append(records.copy())
+        self._unfolded.append(records)
         self._n_unfolded += len(records)
         if self._n_unfolded >= FOLD_ROWS:
             self._fold_waiting()
@@ -83,6 +86,11 @@ class Recorder:
         refused = int((records["errno"] != 0).sum())
         self.n_refused += refused
         self.n_sent += len(records) - refused
+
+    def count_sent(self, n_sent: int, n_refused: int) -> None:
+        """Count packets of a sender whose log is not kept."""
+        self.n_sent += n_sent
+        self.n_refused += n_refused
 
     def event(self, kind: str, text: str, *, receiver: str = "", t_ns: int | None = None) -> None:
         """Take something that happened, now or at `t_ns` of the run's time line."""

@@ -10,7 +10,7 @@ import trio
 from numpy.typing import NDArray
 
 from harness.errors import errno_text
-from harness.model import Endpoint, PacketArray, SenderInfo
+from harness.model import Endpoint, SenderInfo
 from harness.net import SenderSocket, Ticker, open_sender
 from harness.run.plan import StreamPlan
 from harness.run.recorder import Recorder
@@ -49,6 +49,7 @@ class Sending:
         self.stop = trio.Event()
         self._stamped = StampedLog() if plan.tx_stamps else None
         self._errno = self._n_errno_events = 0
+        self._is_counting = False
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -107,6 +108,7 @@ class Sending:
             has_pattern=plan.has_pattern,
             capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
         )
+        self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         spin_ns = min(SPIN_NS, plan.schedule.interval_ns) if self.is_alone and not coalesce_ns else 0
         with Ticker() as ticker, socket:
@@ -136,14 +138,34 @@ class Sending:
             await trio.sleep(SETTLE_S)
             self._settle(socket)
 
-    def _log(self, socket: SenderSocket, rows: PacketArray, first_number: int) -> None:
-        """Log packets handed to the kernel as datagrams `first_number` and on, or have them wait for their stamps."""
+    def _log(
+        self,
+        sender: StreamSender,
+        socket: SenderSocket,
+        probes: Probes,
+        tx_ns: int,
+        errnos: NDArray[np.uint16],
+        first_number: int,
+    ) -> int:
+        """Log the probes that the kernel took or refused, and return how many; after an EAGAIN all are still to go.
+
+        They were handed over as datagrams `first_number` and on. With transmit stamps their rows wait for those.
+        """
+        n = first_unsent(errnos)
+        errnos = errnos[:n]
+        self._note_refusals(errnos)
+        if self._is_counting:
+            n_refused = int(np.count_nonzero(errnos))
+            self.recorder.count_sent(n - n_refused, n_refused)
+            return n
+        rows = sender.log(Probes(probes.seq[:n], probes.due_ns[:n], probes.data[:n]), tx_ns, errnos)
         if self._stamped is None:
             self.recorder.sent(rows)
         else:
             self._stamped.add(rows, first_number)
             if len(self._stamped) >= SETTLE_ROWS:
                 self._settle(socket)
+        return n
 
     def _settle(self, socket: SenderSocket, *, is_last: bool = False) -> None:
         """Take the stamps that came, and log what waits for none any more; at last all."""
@@ -172,8 +194,7 @@ class Sending:
             return
         tx_ns, first = now_ns(), socket.next_number
         errnos = socket.send_nowait(probes.data)
-        self._log(socket, self._settled(sender, probes, tx_ns, errnos), first)
-        place = first_unsent(errnos)
+        place = self._log(sender, socket, probes, tx_ns, errnos, first)
         while place < len(probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
             await socket.wait_writable()
@@ -181,16 +202,7 @@ class Sending:
             tx_ns, first = now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
             errnos = socket.send_nowait(rest.data)
-            self._log(socket, self._settled(sender, rest, tx_ns, errnos), first)
-            place += first_unsent(errnos)
-
-    def _settled(
-        self, sender: StreamSender, probes: Probes, tx_ns: int, errnos: NDArray[np.uint16]
-    ) -> NDArray[np.void]:
-        """Return the log of the probes that the kernel took or refused; after an EAGAIN all are still to go."""
-        n = first_unsent(errnos)
-        self._note_refusals(errnos[:n])
-        return sender.log(Probes(probes.seq[:n], probes.due_ns[:n], probes.data[:n]), tx_ns, errnos[:n])
+            place += self._log(sender, socket, rest, tx_ns, errnos, first)
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
         """Make an event of each change between sending and being refused; the log has each packet's errno."""

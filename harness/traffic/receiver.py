@@ -15,11 +15,13 @@ from harness.model import (
     FLOW_BYTES,
     PACKET_DTYPE,
     UNDEFINED_NS,
+    Batch,
     Datagrams,
     PacketArray,
     PacketFlag,
     address_text,
 )
+from harness.traffic.following import KnownStream, known_stream
 from harness.traffic.media_clock import media_clock_rate
 from harness.traffic.registry import MAX_STREAMS, StreamRegistry
 from protocols.decoded import Decoded
@@ -65,9 +67,26 @@ class Demultiplexer:
         self._has_clock = np.zeros(MAX_STREAMS, np.bool_)
         self._numbers: dict[bytes, int] = {}
         self._last_of_flow: dict[bytes, int] = {}
+        self._known: KnownStream | None = None
 
-    def receive(self, datagrams: Datagrams) -> PacketArray:
-        """Return the records of a batch, shape (m,), PACKET_DTYPE, in order of arrival; empty when none was valid."""
+    def receive(self, batch: Batch) -> PacketArray:
+        """Return the records of a batch, shape (m,), PACKET_DTYPE, in order of arrival; empty when none was valid.
+
+        The array is the caller's. Runs that continue the stream of the batch before are read as such, to the same
+        records.
+        """
+        if isinstance(batch, Datagrams):
+            return self._receive(batch)
+        records = self._known.records(batch) if self._known is not None else None
+        if self._known is not None and records is not None:
+            self._last_of_flow[self._known.flow] = self._known.number
+            return records
+        records = self._receive(Datagrams(batch.data, batch.kept, batch.meta))
+        if len(records):
+            self._known = known_stream(self.protocol, batch, records)
+        return records
+
+    def _receive(self, datagrams: Datagrams) -> PacketArray:
         datagrams = self._without_misdelivered(datagrams)
         meta = datagrams.meta
         if not len(meta):

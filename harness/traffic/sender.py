@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.model import SENT_DTYPE, UNDEFINED_NS, Endpoint, PacketArray
 from harness.traffic.schedules import Constant, Schedule
-from harness.traffic.stamping import SingleStamp
+from harness.traffic.stamping import RampStamp, SingleStamp
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
 PIECE = 4096
@@ -90,21 +90,17 @@ class StreamSender:
         self.schedule, self.size, self.start_ns = schedule, size, start_ns
         self.count, self.duration_ns = count, duration_ns
         self.n_taken = 0
+        self._capacity = capacity
         self._flags = FLAG_PATTERN if has_pattern else 0
-        self._data = np.zeros((capacity, size), dtype=np.uint8)
         self._ahead = np.empty(0, dtype=np.int64)
         self._n_ahead_from = 0
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
         self._is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
-        self._single = SingleStamp(
-            np.zeros((1, size), dtype=np.uint8),
-            stream_id=stream_id,
-            epoch=epoch,
-            schedule_start_ns=start_ns,
-            interval_ns=schedule.interval_ns,
-            flags=self._flags,
-        )
+        identity = {"stream_id": stream_id, "epoch": epoch, "flags": self._flags}
+        identity |= {"schedule_start_ns": start_ns, "interval_ns": schedule.interval_ns}
+        self._single = SingleStamp(np.zeros((1, size), dtype=np.uint8), **identity)
+        self._batch = RampStamp(np.zeros((capacity, size), dtype=np.uint8), **identity)
         self._look_ahead()
 
     @property
@@ -120,7 +116,7 @@ class StreamSender:
         ahead = self._ahead[place : place + 64]
         span_ns = int(ahead[-1] - ahead[0]) if len(ahead) > 1 else 0
         if span_ns <= 0:
-            return len(self._data)
+            return self._capacity
         return max(32, math.ceil(2 * (len(ahead) - 1) * CATCH_UP_PERIOD_NS / span_ns))
 
     def end(self, now_ns: int) -> None:
@@ -138,7 +134,7 @@ class StreamSender:
                 True,
             )  # due times do not tell when to end, the clock does
         n = int(np.searchsorted(self._ahead[place:], now_ns - self.start_ns, side="right"))
-        n = min(n, len(self._data), self._allowance(n, now_ns))
+        n = min(n, self._capacity, self._allowance(n, now_ns))
         seq = np.arange(self.n_taken, self.n_taken + n, dtype=np.int64)
         due_ns = self.start_ns + self._ahead[place : place + n]
         self.n_taken += n
@@ -147,9 +143,7 @@ class StreamSender:
         if n == 1:
             self._single.stamp(int(seq[0]), now_ns)
             return Probes(seq, due_ns, self._single.row)
-        data = self._data[:n]
-        self.stamp(data, seq, now_ns)
-        return Probes(seq, due_ns, data)
+        return Probes(seq, due_ns, self._batch.stamp(self.n_taken - n, n, now_ns))
 
     def stamp(self, data: NDArray[np.uint8], seq: NDArray[np.int64], now_ns: int) -> None:
         """Write the probes `seq`, sent now, into the rows of `data`; also to stamp again what had to wait."""
@@ -190,12 +184,12 @@ class StreamSender:
 
     def _allowance(self, n_due: int, now_ns: int) -> int:
         """Return how many probes may leave now: all of a normal tick, or what the catch-up limit leaves."""
-        if self.schedule.interval_ns == 0 and n_due >= len(self._data):
+        if self.schedule.interval_ns == 0 and n_due >= self._capacity:
             return n_due  # rate max, or a frame larger than a batch: nothing to catch up with
         if now_ns - self._catch_up_from_ns >= CATCH_UP_PERIOD_NS:
             self._catch_up_from_ns, self._n_caught_up = now_ns, 0
         allowance = max(0, self.catch_up_limit - self._n_caught_up)
-        self._n_caught_up += min(n_due, allowance, len(self._data))
+        self._n_caught_up += min(n_due, allowance, self._capacity)
         return allowance
 
     def _look_ahead(self) -> None:

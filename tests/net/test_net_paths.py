@@ -1,10 +1,12 @@
 """The batch path and the portable path give the same records; so do runs of segments and single datagrams."""
 
+import contextlib
 import errno
 import ipaddress
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from net_helpers import next_port, payloads, read_all
 from netns import Namespace
+from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.model import Endpoint, Membership, PacketFlag
@@ -19,6 +22,9 @@ from harness.net import _libc, batch
 from harness.net.opening import open_receiver
 from harness.net.platform import PLATFORM
 from harness.net.sender import open_sender
+from harness.traffic import Demultiplexer, StreamRegistry, StreamSender
+from harness.traffic.schedules import Constant
+from protocols.registry import get_protocol
 
 
 def group(text: str = "239.77.3.1") -> Endpoint:
@@ -195,3 +201,49 @@ def test_a_system_without_batches_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         batch.choose_path("batch", offload=False)
     with pytest.raises(UsageError, match="--offload needs the batch path, which is Linux's; this is darwin, path auto"):
         batch.choose_path("auto", offload=True)
+
+
+@pytest.mark.parametrize("size", [64, 65, 1400])
+def test_runs_single_datagrams_and_the_portable_path_make_the_same_records(size: int) -> None:
+    """Two flows take turns, a run is cut short, one packet is damaged, one foreign, some come twice."""
+    endpoint = group()
+    wanted = [Membership(endpoint, "lo")]
+    ways = [
+        open_receiver(wanted, path="batch", offload=True, buffer_bytes=8_000_000)[0],
+        open_receiver(wanted, path="batch", buffer_bytes=8_000_000)[0],
+        open_receiver(wanted, path="portable", buffer_bytes=8_000_000)[0],
+    ]
+    flows = [probe_stream(stream_id, endpoint, size) for stream_id in (1, 2)]
+    with contextlib.ExitStack() as opened:
+        for way in ways:
+            opened.enter_context(way)
+        senders = [opened.enter_context(open_sender(endpoint, interface="lo", offload=True)) for _ in flows]
+        found: list[list[NDArray[Any]]] = [[] for _ in ways]
+        demultiplexers = [Demultiplexer(get_protocol("probe"), StreamRegistry()) for _ in ways]
+        for turn in range(6):
+            data = flows[turn % 2].take(2**62).data.copy()[: 200 - turn * 23]
+            if turn == 3:
+                data[70, 21] ^= 1
+                data[130] = 0x5A
+                data[20:30] = data[10:20]
+            assert senders[turn % 2].send_nowait(data).tolist() == [0] * len(data)
+            for way, demultiplexer, records in zip(ways, demultiplexers, found, strict=True):
+                while (batch := way.receive_nowait()) is not None:
+                    records.append(demultiplexer.receive(batch))
+    offloaded, plain, portable = (np.concatenate(records) for records in found)
+    assert len(plain) == 6 * 200 - 15 * 23 - 1  # the foreign one
+    for other in (offloaded, portable):
+        np.testing.assert_array_equal(other[DECODED], plain[DECODED])
+    assert demultiplexers[0].rejected == demultiplexers[1].rejected == demultiplexers[2].rejected
+    assert (np.diff(offloaded["rx_ns"]) >= 0).all()
+
+
+DECODED = ["seq", "tx_ns", "stream", "size", "ttl", "flags"]
+"""All but the time: that of a run is one for all of it."""
+
+
+def probe_stream(stream_id: int, endpoint: Endpoint, size: int) -> StreamSender:
+    return StreamSender(
+        number=0, stream_id=stream_id, epoch=9, group=endpoint, schedule=Constant(0), size=size, start_ns=0,
+        capacity=200,
+    )  # fmt: skip
