@@ -131,7 +131,7 @@ def format_summary(summary: CampaignSummary) -> str:
     ended = summary.ended or "still under way"
     lines = [
         f"{summary.name}: {found.sentence}",
-        f"boots: {len(summary.boots)} of {summary.planned} planned ({outcomes}); {ended}",
+        f"boots: {len(summary.boots)} made ({outcomes}), {summary.planned} planned; {ended}",
         *(test.sentence for test in found.variables),
         *([found.further] if found.further else []),
     ]

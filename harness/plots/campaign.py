@@ -96,7 +96,8 @@ def _title(summary: CampaignSummary) -> str:
 
 def _footer(summary: CampaignSummary) -> list[str]:
     telling_nothing = len(summary.boots) - summary.statistics.total.ran
-    lines = [f"{len(summary.boots)} of {summary.planned} boots planned; {summary.ended or 'still under way'}."]
+    made = wording.plural(len(summary.boots), "boot")
+    lines = [f"{made} made, {summary.planned} planned; {summary.ended or 'still under way'}."]
     if telling_nothing:
         lines.append(f"{wording.plural(telling_nothing, 'boot')} could not tell of the fault; no rate counts them.")
     return lines

@@ -79,6 +79,14 @@ def test_missing_scenario_and_unknown_witness_are_named(tmp_path: Path) -> None:
         load(tmp_path / "x.toml")
 
 
+def test_campaign_of_the_handbook_is_one(tmp_path: Path) -> None:
+    handbook = (Path(__file__).parent.parent.parent / "docs" / "campaigns.md").read_text(encoding="utf-8")
+    text = handbook.partition("```toml\n")[2].partition("```")[0]
+    resolved = load(written(tmp_path, text))
+    assert len(ordered(resolved.campaign)) == 80
+    assert "reopen at 30s" in format_plan(resolved)
+
+
 def test_variables_reach_every_string_and_braces_can_be_written() -> None:
     (made,) = filled([Doctor(interface="{nic}-{{nic}}")], {"nic": "eth1"})
     assert made == Doctor(interface="eth1-{nic}")

@@ -125,7 +125,7 @@ def test_two_boots_are_measured_and_told_apart(tmp_path: Path, monkeypatch: pyte
     assert [window.kind for window in deaf.dropouts] == ["mid_run"]
     assert deaf.is_cured is True
     assert deaf.cure_ns is not None
-    assert deaf.cure_ns < 100_000_000
+    assert deaf.cure_ns < 400_000_000
     assert ("beside", True) in [(witness.name, witness.is_hearing) for witness in deaf.witnesses]
     assert {witness.is_hearing for witness in healthy.witnesses} == {None}
     assert {"join", "leave", "reopen", "cure"} == {mark.kind for mark in deaf.marks}
@@ -135,7 +135,7 @@ def test_two_boots_are_measured_and_told_apart(tmp_path: Path, monkeypatch: pyte
     assert (first.arrival, second.arrival) == ("started", "resumed")
     assert first.boot_to_first_ns is None, "the first boot was not rebooted for this"
     assert second.boot_to_first_ns is not None
-    assert 7_000_000_000 < second.boot_to_first_ns < 12_000_000_000
+    assert 7_000_000_000 < second.boot_to_first_ns < 60_000_000_000
     assert first.changes_previous is None
     assert second.changes_previous is not None
     assert (boot_path(directory, deaf.boot) / "receive" / "report.html").exists()
