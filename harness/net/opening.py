@@ -65,6 +65,7 @@ def open_receiver(
     path: PathChoice = "auto",
     offload: bool = False,
     stamps: RxSource = "kernel",
+    one_socket: bool = False,
 ) -> list[ReceiverSocket]:
     """Open as many sockets as the memberships need, and join them all; all or nothing.
 
@@ -76,6 +77,7 @@ def open_receiver(
       path: "batch" (recvmmsg), "portable", or whatever this system can do.
       offload: let the kernel hand over runs of datagrams as one buffer with one time stamp.
       stamps: who stamps arrivals: the kernel (this program, where it does not), the network card, or this program.
+      one_socket: join all groups of a port on one socket, whatever the system's limit, as many programs do.
 
     Raises:
       UsageError: no membership, width, capacity or buffer out of range, or a path that this system does not have;
@@ -97,7 +99,7 @@ def open_receiver(
         )
     sockets: list[ReceiverSocket] = []
     try:
-        for plan in _plan(memberships):
+        for plan in _plan(memberships, one_socket=one_socket):
             card = PLATFORM.hardware_clock(_card_of(plan)) if stamps == "hardware" else None
             try:
                 receiver = ReceiverSocket(
@@ -137,7 +139,7 @@ def _card_of(plan: _Plan) -> str:
     return name
 
 
-def _plan(memberships: Sequence[Membership]) -> list[_Plan]:
+def _plan(memberships: Sequence[Membership], *, one_socket: bool = False) -> list[_Plan]:
     """Return the sockets to open, in order of first mention."""
     indexes: dict[str | None, int] = {}
     per_group: dict[tuple[Endpoint, int], list[Membership]] = {}
@@ -146,7 +148,7 @@ def _plan(memberships: Sequence[Membership]) -> list[_Plan]:
         if name not in indexes:
             indexes[name] = membership_index(membership)
         per_group.setdefault((membership.group, indexes[name]), []).append(membership)
-    if len(per_group) <= MOST_GROUP_SOCKETS:
+    if len(per_group) <= MOST_GROUP_SOCKETS and not one_socket:
         return [_Plan(group, index, tuple(joined)) for (group, index), joined in per_group.items()]
     plans, per_port = [], dict[tuple[int, int], list[Membership]]()
     for (group, index), joined in per_group.items():
@@ -156,6 +158,6 @@ def _plan(memberships: Sequence[Membership]) -> list[_Plan]:
             plans.append(_Plan(group, index, tuple(joined)))
     for (version, port), joined in per_port.items():
         wildcard = Endpoint(ipaddress.ip_address("0.0.0.0" if version == 4 else "::"), port)
-        limit = PLATFORM.joins_per_socket(version)
+        limit = len(joined) if one_socket else PLATFORM.joins_per_socket(version)
         plans += [_Plan(wildcard, 0, tuple(joined[n : n + limit])) for n in range(0, len(joined), limit)]
     return plans

@@ -68,6 +68,7 @@ class ReceiverPlan:
     offload: bool
     stamps: RxSource
     witnesses: tuple[WitnessKind, ...] = ()
+    one_socket: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +284,7 @@ def _receiver(receiver: Receiver, is_counting: bool) -> ReceiverPlan:
         offload=receiver.offload,
         stamps=receiver.stamps,
         witnesses=() if is_counting else witnesses_of(receiver),
+        one_socket=receiver.one_socket,
     )
 
 

@@ -258,6 +258,9 @@ class Receiving:
                 raise UsageError(f"cannot {action} {membership}: {NOT_YET}")
             if membership in self._homes:
                 getattr(self._homes[membership], action)(membership)
+            elif action == "join" and (shared := self._shared(membership)) is not None:
+                shared.join(membership)
+                self._homes[membership] = shared
             elif action == "join":
                 self._open_sockets([membership])
                 return
@@ -267,6 +270,12 @@ class Receiving:
             self._refuse(str(exc))
         else:
             self.recorder.event(action, f"{action} {membership}", receiver=self.plan.name)
+
+    def _shared(self, membership: Membership) -> ReceiverSocket | None:
+        """Return the one socket that takes all groups of a port; None where each group has its own."""
+        if not self.plan.one_socket:
+            return None
+        return next((socket for socket in self.sockets if socket.endpoint.port == membership.group.port), None)
 
     def _refuse(self, text: str) -> None:
         self.recorder.event("errno", text, receiver=self.plan.name)
@@ -280,6 +289,7 @@ class Receiving:
             capacity=CAPACITY,
             offload=self.plan.offload,
             stamps=self.plan.stamps,
+            one_socket=self.plan.one_socket,
         )
         for socket in opened:
             self._homes |= dict.fromkeys(socket.memberships, socket)
