@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.net.interfaces import find_interface as find_interface
     from harness.net.interfaces import list_interfaces as list_interfaces
     from harness.net.opening import open_receiver as open_receiver
+    from harness.net.pace import Pace as Pace
     from harness.net.platform import PLATFORM as PLATFORM
     from harness.net.receiver import ReceiverSocket as ReceiverSocket
     from harness.net.sender import SenderSocket as SenderSocket
@@ -44,6 +45,7 @@ _MODULES = {
         "list_interfaces",
     ),
     "opening": ("open_receiver",),
+    "pace": ("Pace",),
     "platform": ("PLATFORM",),
     "receiver": ("ReceiverSocket",),
     "sender": (

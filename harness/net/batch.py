@@ -6,6 +6,7 @@ Both ways have the same methods and give the same records for the same traffic.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -61,6 +62,12 @@ class Writer(Protocol):
     @property
     def next_number(self) -> int:
         """With stamps, number of the first datagram of the next `send`; each has one, whatever becomes of it."""
+
+    def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
+        """Return what sends this row as it then stands, shape (1, size), without further ado, and returns the errno.
+
+        It bypasses the numbering of transmit stamps.
+        """
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each, 0 where it went out."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ _TRUNCATED, _USER_STAMP = np.uint8(PacketFlag.TRUNCATED), np.uint8(PacketFlag.US
 _MAX_SEGMENTS = 64
 """Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
 _GRO_BUFFERS = 64
+_SEND_FLAGS = int(socket.MSG_DONTWAIT)
+_MAX_INTERRUPTIONS = 1000
 _RECEIVE_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_TRUNC)
 """MSG_TRUNC: report the true length of a datagram of which only the first bytes are kept."""
 
@@ -200,22 +203,30 @@ class BatchWriter:
             self._ids = self._numbers["id"]
             header["control"], header["control_length"] = _addresses(self._numbers), ID_CONTROL.itemsize
 
+    def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
+        """Return what sends this row as it then stands, shape (1, size), and returns the errno, 0 where it went out.
+
+        All arguments of the system call are worked out beforehand; the row must be contiguous and stay alive.
+        """
+        fileno, data, size = self._sock.fileno, row.ctypes.data, row.shape[1]
+        name, name_length = self._name_address if self._name_length else None, self._name_length
+
+        def send() -> int:
+            number = _libc.sendto(fileno(), data, size, _SEND_FLAGS, name, name_length)
+            for _ in range(_MAX_INTERRUPTIONS if number == errno.EINTR else 0):
+                number = _libc.sendto(fileno(), data, size, _SEND_FLAGS, name, name_length)
+                if number != errno.EINTR:
+                    break
+            return errno.EAGAIN if number in AGAIN else number
+
+        return send
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)
         n_rows, size = data.shape
         if data.strides[1] != 1 and size > 1:
             data = np.ascontiguousarray(data)
-        if (
-            n_rows == 1 and self._stamps is None
-        ):  # a paced stream: what passes between its stamp and the kernel is delay
-            name = self._name_address if self._name_length else None
-            number = _libc.sendto(
-                self._sock.fileno(), data.ctypes.data, size, socket.MSG_DONTWAIT, name, self._name_length
-            )
-            if number != errno.EINTR:
-                results[0] = errno.EAGAIN if number in AGAIN else number
-                return results
         if self.offload and size and n_rows > 1:
             run = min(_MAX_SEGMENTS, (LARGEST_DATAGRAM - 48) // size)
             if run > 1 and self._set_segment(size):
@@ -282,7 +293,7 @@ class BatchWriter:
                 stamps.after(base_number + first, n_messages - first, max(n_sent, 0))
             if n_sent > 0:
                 first += n_sent
-            elif number == errno.EINTR and n_interrupted < 1000:
+            elif number == errno.EINTR and n_interrupted < _MAX_INTERRUPTIONS:
                 n_interrupted += 1
             elif number in AGAIN:
                 results[first * run :] = errno.EAGAIN

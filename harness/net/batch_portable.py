@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,10 @@ class PortableWriter:
 
     def __init__(self, sock: socket.socket, destination: tuple[str | int, ...] | None) -> None:
         self._sock, self._destination = sock, destination
+
+    def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
+        """Return what sends this row as it then stands, shape (1, size), and returns the errno, 0 where it went out."""
+        return lambda: int(self.send(row)[0])
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""

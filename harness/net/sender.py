@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import trio
@@ -147,6 +148,17 @@ class SenderSocket:
         if self.is_closed:
             raise trio.ClosedResourceError
         return self._writer.send(data)
+
+    def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
+        """Return what sends one row as it then stands, with nothing but the system call, and returns the errno.
+
+        For a stream that stamps each datagram right before it leaves; not with `tx_stamps`. A closed socket's errno is
+        EBADF.
+
+        Args:
+          row: shape (1, size), uint8, contiguous, alive as long as this is used.
+        """
+        return self._writer.one(row)
 
     @property
     def next_number(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.errors import errno_text
 from harness.model import Endpoint, SenderInfo
-from harness.net import SenderSocket, Ticker, open_sender
+from harness.net import Pace, SenderSocket, Ticker, open_sender
 from harness.run.plan import StreamPlan
 from harness.run.recorder import Recorder
 from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
@@ -25,11 +26,6 @@ SETTLE_S, SETTLE_ROWS = 0.1, 128
 """Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
 smallest queue that systems give by default has room for twice as many."""
 
-SPIN_NS = 100_000
-"""A run of a single periodic stream and nothing else wakes this much before a probe is due, an interval at most, and
-watches the clock: what the system takes to wake a process up then does not make the probe late. It costs the time of a
-processor, a tenth of one at 1 kpps, and would keep several streams from each other."""
-
 CAPACITY, OFFLOAD_CAPACITY = 512, 4096
 """Probes handed to the kernel at a time at most: about a millisecond's worth at full rate, without and with offload."""
 
@@ -38,7 +34,7 @@ class Sending:
     """Sends one stream from its start time until it ends or `stop` is set, then tells its end.
 
     Attributes:
-      is_alone: the run has nothing else to do, so that its task may watch the clock.
+      is_alone: the run has nothing else to do, so that its task may watch the clock (see `harness.net.pace`).
       impairment: what was done to the stream on its way, with its ground truth; None for an unimpaired stream.
     """
 
@@ -50,6 +46,7 @@ class Sending:
         self._stamped = StampedLog() if plan.tx_stamps else None
         self._errno = self._n_errno_events = 0
         self._is_counting = False
+        self._send_row: Callable[[], int] | None = None
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -110,17 +107,19 @@ class Sending:
         )
         self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
-        spin_ns = min(SPIN_NS, plan.schedule.interval_ns) if self.is_alone and not coalesce_ns else 0
+        is_watching = self.is_alone and not coalesce_ns and plan.schedule.interval_ns > 0
         with Ticker() as ticker, socket:
+            wait_until: Callable[[int], Awaitable[object]] = ticker.wait_until
+            if is_watching:
+                wait_until = Pace(ticker, plan.schedule.interval_ns).wait_until
+            if self._stamped is None and self.impairment is None:
+                self._send_row = socket.one(sender.row)
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
                     nursery.start_soon(self._keep_settling, socket)
                     while (due_ns := sender.next_due_ns) is not None:
-                        wake_ns = clock.to_monotonic(due_ns) + coalesce_ns - spin_ns
-                        if await ticker.wait_until(wake_ns) < wake_ns + spin_ns:
-                            while clock.now_ns() < due_ns:
-                                pass
+                        await wait_until(clock.to_monotonic(due_ns) + coalesce_ns)
                         probes = sender.take(clock.now_ns())
                         if len(probes):
                             await self._send(sender, socket, probes)
@@ -193,7 +192,14 @@ class Sending:
             self.recorder.sent(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
             return
         tx_ns, first = now_ns(), socket.next_number
-        errnos = socket.send_nowait(probes.data)
+        if len(probes) == 1 and self._send_row is not None:
+            # nothing between the stamp and the system call that need not be: it would count as delay
+            seq = int(probes.seq[0])
+            tx_ns = now_ns()
+            sender.stamp_row(seq, tx_ns)
+            errnos = np.array([self._send_row()], dtype=np.uint16)
+        else:
+            errnos = socket.send_nowait(probes.data)
         place = self._log(sender, socket, probes, tx_ns, errnos, first)
         while place < len(probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody

@@ -145,6 +145,15 @@ class StreamSender:
             return Probes(seq, due_ns, self._single.row)
         return Probes(seq, due_ns, self._batch.stamp(self.n_taken - n, n, now_ns))
 
+    @property
+    def row(self) -> NDArray[np.uint8]:
+        """The row that `take` hands out when a single probe is due, shape (1, size); always the same."""
+        return self._single.row
+
+    def stamp_row(self, seq: int, now_ns: int) -> None:
+        """Write the probe `seq`, sent now, into `row`."""
+        self._single.stamp(seq, now_ns)
+
     def stamp(self, data: NDArray[np.uint8], seq: NDArray[np.int64], now_ns: int) -> None:
         """Write the probes `seq`, sent now, into the rows of `data`; also to stamp again what had to wait."""
         fill_probes(

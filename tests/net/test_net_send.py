@@ -217,3 +217,32 @@ def test_the_error_queue_is_emptied_so_that_waiting_works() -> None:
         PLATFORM.clear_errors(sender._sock)
         with pytest.raises(BlockingIOError):
             sender._sock.recvmsg(1, 512, 0x2000)
+
+
+@pytest.mark.parametrize("path", ["batch", "portable"])
+@pytest.mark.parametrize("is_group", [True, False])
+def test_one_row_is_sent_as_it_stands_then(path: PathChoice, is_group: bool) -> None:
+    endpoint = group() if is_group else Endpoint(LOCALHOST, next_port())
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+    row = payloads(1, 100)
+    with receiver, open_sender(endpoint, interface="lo", path=path) as sender:
+        send = sender.one(row)
+        expected = []
+        for number in range(3):
+            row[0, 0] = number
+            expected.append(row.tobytes())
+            assert send() == 0
+        assert read_all(receiver, 3)[0] == expected
+        sender.close()
+        assert send() == errno.EBADF
+
+
+def test_one_row_is_tried_again_when_interrupted_and_refused_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = group()
+    answers = [errno.EINTR, errno.EINTR, 0, errno.EAGAIN, errno.EPERM]
+    monkeypatch.setattr(_libc, "sendto", lambda *_: answers.pop(0))
+    with open_sender(endpoint, interface="lo", path="batch") as sender:
+        send = sender.one(payloads(1, 100))
+        assert [send(), send(), send()] == [0, errno.EAGAIN, errno.EPERM]
+        answers[:] = [errno.EINTR] * 5000
+        assert send() == errno.EINTR

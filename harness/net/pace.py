@@ -1,0 +1,100 @@
+"""Due times met to a few microseconds, by a task that sleeps up to shortly before and watches the clock from there.
+
+A system wakes a process up some time after its timer rang: 50 us on an idle machine, hundreds on a busy or virtual one.
+How late this one does is learned as the stream goes, and the timer set that much earlier; what is left is spent on
+watching the clock, and no more of it than a stated share. Streams with short intervals are watched throughout.
+
+It is for a program that does nothing else: who watches the clock keeps others of the same event loop waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from harness.net.ticker import Ticker
+
+WHOLE_NS = 200_000
+"""Intervals up to this are watched throughout, which takes one processor: sleeping would take longer than they last."""
+
+MOST_SHARE = 0.5
+"""Of longer intervals at most this share is watched."""
+
+FIRST_MARGIN_NS, LEAST_MARGIN_NS = 250_000, 50_000
+"""The share watched before anything is learned, and at least. On a single processor never more than the latter: what
+receives on the same machine has to run too."""
+
+YIELD_NS = 50_000_000
+"""The event loop gets its turn this often at least, between two due times: cancellation, the recording, signals."""
+
+_REMEMBERED, _RELEARN = 512, 32
+_SPARE_NS = 10_000
+
+
+class Pace:
+    """Waits for the due times of one stream.
+
+    Args:
+      ticker: wakes up.
+      interval_ns: nominal time between due times, above 0.
+      n_cpus: processors that this process may run on; None asks the system.
+      monotonic: returns the monotonic clock in ns.
+
+    Attributes:
+      margin_ns: how long before a due time the ticker is to wake up.
+    """
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        interval_ns: int,
+        *,
+        n_cpus: int | None = None,
+        monotonic: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._ticker, self._monotonic = ticker, monotonic
+        n_cpus = usable_cpus() if n_cpus is None else n_cpus
+        share = 1.0 if interval_ns <= WHOLE_NS else MOST_SHARE
+        self._most_ns = int(interval_ns * share)
+        if n_cpus < 2:
+            self._most_ns = min(self._most_ns, LEAST_MARGIN_NS)
+        self._is_learning = self._most_ns > LEAST_MARGIN_NS and interval_ns > WHOLE_NS
+        self.margin_ns = min(FIRST_MARGIN_NS, self._most_ns) if self._is_learning else self._most_ns
+        self._late_ns: deque[int] = deque(maxlen=_REMEMBERED)
+        self._n_wakes = 0
+        self._yielded_ns = monotonic()
+
+    async def wait_until(self, due_ns: int) -> None:
+        """Return when the monotonic clock shows `due_ns`; a checkpoint now and then, and whenever there is time for it.
+
+        Raises:
+          trio.ClosedResourceError: the ticker is, or becomes, closed.
+        """
+        now_ns, wake_ns = self._monotonic(), due_ns - self.margin_ns
+        if now_ns < wake_ns:
+            self._yielded_ns = await self._ticker.wait_until(wake_ns)
+            self._learn(self._yielded_ns - wake_ns)
+        elif now_ns - self._yielded_ns >= YIELD_NS:
+            await trio.lowlevel.checkpoint()
+            self._yielded_ns = self._monotonic()
+        monotonic = self._monotonic
+        while monotonic() < due_ns:
+            pass
+
+    def _learn(self, late_ns: int) -> None:
+        """Take how late the system woke this program up; a late packet spoils two intervals, so rare ones count too."""
+        self._late_ns.append(late_ns)
+        self._n_wakes += 1
+        if self._is_learning and (self._n_wakes % _RELEARN == 0 or late_ns > self.margin_ns):
+            usual_ns = sorted(self._late_ns)[-2 if len(self._late_ns) > 1 else -1] + _SPARE_NS
+            self.margin_ns = max(LEAST_MARGIN_NS, min(usual_ns, self._most_ns))
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may run on."""
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

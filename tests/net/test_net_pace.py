@@ -1,0 +1,115 @@
+"""A lone stream meets its due times, learns how late the system wakes it, and lets the event loop have its turn."""
+
+import itertools
+import time
+
+import pytest
+import trio
+
+from harness.net import Pace, Ticker
+from harness.net.pace import FIRST_MARGIN_NS, LEAST_MARGIN_NS, WHOLE_NS, YIELD_NS
+
+MS = 1_000_000
+
+
+class Simulated:
+    """A clock that goes on by 100 ns at each look, and a ticker that wakes as late as it is told."""
+
+    def __init__(self, late_ns: list[int]) -> None:
+        self.now_ns, self.late_ns, self.n_waits = 0, itertools.cycle(late_ns), 0
+
+    def monotonic(self) -> int:
+        self.now_ns += 100
+        return self.now_ns
+
+    async def wait_until(self, monotonic_ns: int) -> int:
+        await trio.lowlevel.checkpoint()
+        self.n_waits += 1
+        self.now_ns = max(self.now_ns, monotonic_ns) + next(self.late_ns)
+        return self.now_ns
+
+
+def make(simulated: Simulated, interval_ns: int, n_cpus: int = 2) -> Pace:
+    return Pace(simulated, interval_ns, n_cpus=n_cpus, monotonic=simulated.monotonic)  # type: ignore[arg-type] # a ticker as far as it is used
+
+
+async def lateness(simulated: Simulated, pace: Pace, interval_ns: int, n: int) -> list[int]:
+    found = []
+    for k in range(1, n + 1):
+        await pace.wait_until(k * interval_ns)
+        found.append(simulated.now_ns - k * interval_ns)
+    return found
+
+
+async def test_due_times_are_never_early_and_met_once_the_lateness_is_known() -> None:
+    simulated = Simulated([60_000] * 30 + [400_000])
+    pace = make(simulated, MS)
+    late = await lateness(simulated, pace, MS, 1000)
+    assert min(late) >= 0
+    assert max(late[100:]) <= 100
+    assert pace.margin_ns == 410_000
+
+
+async def test_the_margin_falls_to_what_is_needed_and_no_further() -> None:
+    simulated = Simulated([80_000, 81_000])
+    pace = make(simulated, MS)
+    assert pace.margin_ns == FIRST_MARGIN_NS
+    await lateness(simulated, pace, MS, 64)
+    assert pace.margin_ns == 91_000
+    simulated = Simulated([1_000])
+    pace = make(simulated, MS)
+    await lateness(simulated, pace, MS, 64)
+    assert pace.margin_ns == LEAST_MARGIN_NS
+
+
+async def test_never_more_than_half_of_an_interval_is_watched() -> None:
+    simulated = Simulated([900_000])
+    pace = make(simulated, MS)
+    await lateness(simulated, pace, MS, 64)
+    assert pace.margin_ns == MS // 2
+
+
+async def test_short_intervals_are_watched_throughout_and_the_loop_has_its_turn() -> None:
+    simulated = Simulated([0])
+    pace = make(simulated, WHOLE_NS)
+    n = 10 * YIELD_NS // WHOLE_NS
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        late = await lateness(simulated, pace, WHOLE_NS, n)
+        nursery.cancel_scope.cancel()
+    assert simulated.n_waits == 0
+    assert max(late) <= 100
+    assert turns >= 5
+
+
+async def test_a_single_processor_is_left_to_others() -> None:
+    assert make(Simulated([0]), 100_000, n_cpus=1).margin_ns == LEAST_MARGIN_NS
+    assert make(Simulated([0]), MS, n_cpus=1).margin_ns == LEAST_MARGIN_NS
+
+
+async def test_a_stream_that_is_behind_can_be_cancelled() -> None:
+    simulated = Simulated([0])
+    pace = make(simulated, WHOLE_NS)
+    simulated.now_ns = 10**12
+    with trio.move_on_after(0) as scope:
+        for _ in range(2 * YIELD_NS // 100):
+            await pace.wait_until(0)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("interval_ns", [100_000, 2 * MS])
+async def test_real_time_is_never_early(interval_ns: int) -> None:
+    with Ticker() as ticker:
+        pace = Pace(ticker, interval_ns)
+        start_ns = time.monotonic_ns()
+        for k in range(20):
+            await pace.wait_until(start_ns + k * interval_ns)
+            assert time.monotonic_ns() >= start_ns + k * interval_ns
