@@ -79,8 +79,9 @@ class Case:
         for info in self.manifest.receivers:
             symptom = Symptom(kind="igmp-version", receiver=info.name, group=info.groups[0] if info.groups else "")
             host, name = self.receiver_host(symptom), self.interface(symptom)
+            group = self.group(symptom)
             was, now = (host.membership_version(name, is_after=is_after) for is_after in (False, True))
-            if was is not None and now is not None and now < was:
+            if group is not None and group.version == 4 and was is not None and now is not None and now < was:
                 found.append(symptom)
         return found
 
@@ -301,6 +302,18 @@ class Case:
                 self.summary.membership, host.name, self.interface(symptom), self.group(symptom), own
             )
         return self._views[key]
+
+    def versions(self, symptom: Symptom) -> tuple[int | None, int | None]:
+        """Return the version of IGMP or MLD that the receiver spoke before and after; None where not told.
+
+        Of MLD no system tells: before, it is the newest unless another is forced; after, that of the last report.
+        """
+        host, name, group = self.receiver_host(symptom), self.interface(symptom), self.group(symptom)
+        if group is None or group.version == 4:
+            return host.membership_version(name, is_after=False), host.membership_version(name, is_after=True)
+        member = self.igmp(symptom).member
+        is_forced = host.setting(f"net.ipv6.conf.{name}.force_mld_version") not in (None, "0")
+        return (None, None) if is_forced or member is None else (2, member.version)
 
     def reported_on(self, symptom: Symptom) -> set[str]:
         """Return the interfaces of the receiver's host from which a report for the group was seen to leave."""

@@ -12,6 +12,8 @@ from harness.model import IPAddress, Member, MembershipLink, MembershipTimeline,
 DEFAULT_LIFETIME_NS = 260_000_000_000
 """Group membership interval of RFC 3376 8.4 with its defaults."""
 DEFAULT_INTERVAL_NS = 125_000_000_000
+EXACT_NS = 250_000_000
+"""How exactly moments are known."""
 _MIN_STEPS, _OFTEN = 3, 3
 """So many queries in a row, so many times as often as the querier itself states, belie its statement."""
 
@@ -107,6 +109,15 @@ class View:
         slack_ns = max(self.lifetime_ns // 10, 1_500_000_000)
         near = [each for each in self.report_ns if abs(each + self.lifetime_ns - t_ns) <= slack_ns]
         return near[-1] if near else None
+
+    def expired_just(self, t_ns: int) -> list[int]:
+        """Return the reports whose lifetime ended right at a moment.
+
+        A switch's timer is never early and may be late by an eighth of its time: that is the grain of the kernel's
+        timer wheel, and many switches count in seconds.
+        """
+        latest_ns = max(EXACT_NS, self.lifetime_ns // 8)
+        return [each for each in self.report_ns if -EXACT_NS <= t_ns - each - self.lifetime_ns <= latest_ns]
 
 
 def view_of(

@@ -60,10 +60,10 @@ def _host_counts(path: Path, scenario: Scenario, record: LabRecord) -> dict[str,
         ]
         kinds = {fault.kind for fault in record.faults if fault.at.partition(":")[0] == name}
         filters += [
-            why
-            for kind, why in (("block", "a policy of the host"), ("recreate", "no membership"), ("address", "a source"))
-            if kind in kinds
+            why for kind, why in (("block", "a policy of the host"), ("recreate", "no membership")) if kind in kinds
         ]
+        if any(fault.kind == "address" for fault in record.faults):
+            filters.append("no valid source")  # sent between two addresses
         if any(fault.counted.get("dropped fragment") for fault in record.faults):
             filters.append("not all of its fragments")
         found[label] = HostCounts(counted, tuple(filters))

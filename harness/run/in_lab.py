@@ -38,10 +38,8 @@ def perform_in_lab(
 ) -> Outcome:
     """Run a scenario in a lab of its own and return how it ended; arguments as for `perform_over_hosts`.
 
-    Beside the recording lie `lab.json`, what the lab counted, and `lab.jsonl`, what was done to it and when.
-
-    Args:
-      real_timers: whether all times are stretched until the switches' timers are those of RFC 3376.
+    With `real_timers` all times are stretched until the switches' timers are those of RFC 3376. Beside the recording
+    lie `lab.json`, what the lab counted, and `lab.jsonl`, what was done to it and when.
 
     Raises:
       LabError: the lab cannot be built.

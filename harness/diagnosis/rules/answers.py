@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule, Weighing
-from harness.diagnosis.igmp import View
-from harness.diagnosis.rules.membership import EXACT_NS, asked
+from harness.diagnosis.igmp import EXACT_NS, View
+from harness.diagnosis.rules.membership import asked
 from harness.diagnosis.rules.pieces import WINDOW, filtered, upstream, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
@@ -24,7 +24,7 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
     weighing = words(case, symptom)
     asked(weighing, symptom, view, wants=True)
     unanswered = view.queries_in(last_ns + 1, start_ns)
-    exact = [each for each in view.report_ns if abs(each + view.lifetime_ns - start_ns) <= EXACT_NS]
+    exact = view.expired_just(start_ns)
     if unanswered and start_ns - last_ns >= view.lifetime_ns - max(view.lifetime_ns // 10, 1_500_000_000):
         text = f"{unanswered} queries stayed unanswered after this host's last report, "
         text += (
@@ -33,7 +33,8 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
         weighing.add(3, True, yes=text)
     else:
         n_after = view.reports_in(exact[-1] + 1, start_ns) if exact else 0
-        yes = f"it began exactly {format_duration(view.lifetime_ns)}, a report's lifetime, after a report, "
+        yes = f"it began {format_duration(start_ns - exact[-1])} after a report, " if exact else ""
+        yes += f"whose lifetime is {format_duration(view.lifetime_ns)}, "
         yes += f"as if the {n_after} reports since had not arrived"
         no = "it did not begin a report's lifetime after any report"
         weighing.add(3, bool(exact) and n_after > 0, yes=yes, no=no, factor=0.3)
@@ -60,10 +61,9 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
 
 def _same_version(weighing: Weighing, case: Case, symptom: Symptom) -> None:
     """Add that the host did not change the version of its reports meanwhile, which a switch may take ill."""
-    host, name = case.receiver_host(symptom), case.interface(symptom)
-    was, now = (host.membership_version(name, is_after=is_after) for is_after in (False, True))
+    was, now = case.versions(symptom)
     if was is not None and now is not None:
-        weighing.add(0.5, now >= was, no=f"the host fell back from IGMPv{was} to IGMPv{now}", factor=0.5)
+        weighing.add(0.5, now >= was, no=f"the host fell back from version {was} to version {now}", factor=0.5)
 
 
 def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
@@ -81,7 +81,7 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
         f"this host's last report was {format_duration(age_ns)} old, and counts for {format_duration(view.lifetime_ns)}"
     )
     weighing.add(3, True, yes=text)
-    exact = [each for each in view.report_ns if abs(each + view.lifetime_ns - start_ns) <= EXACT_NS]
+    exact = view.expired_just(start_ns)
     weighing.add(1, not exact, no="it began a lifetime after an earlier report", factor=0.6)
     healed = _healing_report(view, symptom)
     n_useless = view.reports_in(start_ns, (healed or symptom.end_ns) - 1)
@@ -126,7 +126,7 @@ def _healing_text(case: Case, symptom: Symptom, healed: int | None) -> str:
 def igmp_downgraded(case: Case, symptom: Symptom) -> Finding | None:
     """An older querier made the host speak an older version."""
     host, interface = case.receiver_host(symptom), case.interface(symptom)
-    before, after = (host.membership_version(interface, is_after=is_after) for is_after in (False, True))
+    before, after = case.versions(symptom)
     if before is None or after is None or after >= before:
         return None
     info = case.receiver(symptom)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from harness.diagnosis.case import NEAR_NS, Case
 from harness.diagnosis.finding import Finding, Rule, Weighing
-from harness.diagnosis.igmp import View
+from harness.diagnosis.igmp import EXACT_NS, View
 from harness.diagnosis.rules.pieces import NO_IGMP, WINDOW, filtered, is_multicast, upstream, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
-
-EXACT_NS = 250_000_000
 
 
 def asked(weighing: Weighing, symptom: Symptom, view: View, *, wants: bool) -> None:

@@ -88,11 +88,14 @@ def fragment_loss(case: Case, symptom: Symptom) -> Finding | None:
         for each in case.summary.streams
         if each.receiver == symptom.receiver and sizes.get(each.epoch or -1, mtu) + _HEADERS[group.version] <= mtu
     ]
-    fine = [each for each in small if each.received and not each.lost]
+    ratio = symptom.stream.loss_ratio if symptom.stream is not None else None
+    fine = [each for each in small if each.received and (each.loss_ratio or 0) <= (ratio or 0) / 4]
     weighing.add(
         3,
         bool(fine) if small else None,
-        yes=f"{fine[0].label} with smaller datagrams lost nothing" if fine else "",
+        yes=f"{fine[0].label} with smaller datagrams lost {fine[0].lost or 0:,} of {fine[0].expected or 0:,}"
+        if fine
+        else "",
         no="smaller datagrams were lost as well",
         unknown="a stream of smaller datagrams",
         factor=0.3,
