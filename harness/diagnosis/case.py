@@ -306,14 +306,14 @@ class Case:
     def versions(self, symptom: Symptom) -> tuple[int | None, int | None]:
         """Return the version of IGMP or MLD that the receiver spoke before and after; None where not told.
 
-        Of MLD no system tells: before, it is the newest unless another is forced; after, that of the last report.
+        Of MLD no system tells: an interface that has just fallen back in IGMP has a querier that was set to older
+        versions, most likely of both.
         """
         host, name, group = self.receiver_host(symptom), self.interface(symptom), self.group(symptom)
-        if group is None or group.version == 4:
-            return host.membership_version(name, is_after=False), host.membership_version(name, is_after=True)
         member = self.igmp(symptom).member
-        is_forced = host.setting(f"net.ipv6.conf.{name}.force_mld_version") not in (None, "0")
-        return (None, None) if is_forced or member is None else (2, member.version)
+        if group is not None and group.version == 6 and member is not None and member.version == 1:
+            return 2, 1
+        return host.membership_version(name, is_after=False), host.membership_version(name, is_after=True)
 
     def reported_on(self, symptom: Symptom) -> set[str]:
         """Return the interfaces of the receiver's host from which a report for the group was seen to leave."""

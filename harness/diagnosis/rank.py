@@ -97,7 +97,7 @@ def _verdict(account: _Account, score: float) -> Verdict:
     missing = list(dict.fromkeys(finding.missing))
     return Verdict(
         name=rule.name,
-        sentence=sentence[:1].upper() + sentence[1:],
+        sentence=_begun(sentence),
         score=round(score, 3),
         evidence_for=finding.is_for,
         evidence_against=finding.is_against,
@@ -112,6 +112,12 @@ def _ok(summary: Summary) -> Verdict:
     streams = f"{n_streams} stream{'s' if n_streams != 1 else ''}"
     sentence = OK.sentence if summary.streams else "No fault found: {n} packets of {streams} left as scheduled"
     return Verdict(name="ok", sentence=sentence.format(n=f"{n:,}", streams=streams))
+
+
+def _begun(sentence: str) -> str:
+    """Return a sentence with a capital first letter, unless it begins with a name or an address."""
+    is_word = sentence.partition(" ")[0] in ("the", "receiver")
+    return sentence[:1].upper() + sentence[1:] if is_word else sentence
 
 
 class _Words(dict[str, str]):

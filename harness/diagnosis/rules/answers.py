@@ -107,6 +107,16 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
     return weighing.result()
 
 
+def _fall(case: Case, symptom: Symptom, before: int, after: int) -> str:
+    group, name = case.group(symptom), case.interface(symptom)
+    if group is not None and group.version == 6:
+        if after == 1:
+            return f"{name} reported in MLDv1 at last"
+        text = f"{name} spoke IGMPv{before} before the run and IGMPv{after} after it: its querier was set back"
+        return f"{text}; MLD's version is not told"
+    return f"{name} spoke IGMPv{before} before the run and IGMPv{after} after it"
+
+
 def _healing_report(view: View, symptom: Symptom) -> int | None:
     """Return the report right before the packets came again; None when there is none."""
     if symptom.is_to_end:
@@ -134,9 +144,10 @@ def igmp_downgraded(case: Case, symptom: Symptom) -> Finding | None:
     if symptom.kind == "window" and not is_ssm:
         return None
     weighing = words(case, symptom)
-    weighing.add(4, True, yes=f"{interface} spoke IGMPv{before} before the run and IGMPv{after} after it")
+    weighing.add(4, True, yes=_fall(case, symptom, before, after))
     view = case.igmp(symptom)
-    old = [each for each in view.queriers if each.version < before]
+    newest = {"IGMP": before, "MLD": 2}
+    old = [each for each in view.queriers if each.version < newest[each.family]]
     yes = f"querier {old[0].address} asks in version {old[0].version}" if old else ""
     weighing.add(
         2,
@@ -153,7 +164,7 @@ def igmp_downgraded(case: Case, symptom: Symptom) -> Finding | None:
         unknown="whether a version is forced",
         factor=0.3,
     )
-    yes = f"the receiver wants one source only ({info.source if info else ''}), which IGMPv2 cannot say"
+    yes = f"the receiver wants one source only ({info.source if info else ''}), which the older version cannot say"
     weighing.add(2, is_ssm, yes=yes, no="no receiver asks for one source only", factor=0.9)
     return weighing.result()
 
