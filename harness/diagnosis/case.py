@@ -6,7 +6,6 @@ Of the manifest's scenario only what was asked to be sent and received is kept: 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -14,11 +13,12 @@ import msgspec
 from harness.diagnosis.egress import Egress, egress_of
 from harness.diagnosis.igmp import View, view_of
 from harness.diagnosis.snapshots import Snapshots
+from harness.diagnosis.switches import asks, forgot
 from harness.diagnosis.symptoms import Symptom, address_of, find_symptoms
 from harness.diagnosis.witnesses import Ears, Hearing
 from harness.errors import UsageError
 from harness.model import Event, IPAddress, Manifest, ReceiverInfo, SenderInfo, StreamSummary, Summary, parse_address
-from harness.model.witness import Evidence, SwitchSample, WitnessKind, WitnessSeries
+from harness.model.witness import Evidence, WitnessKind, WitnessSeries
 from harness.units import format_duration
 
 NEAR_NS = 1_500_000_000
@@ -336,26 +336,13 @@ class Case:
         others = [each for each in self.summary.membership.links if each.family == family and each is not mine]
         return max((sum(start_ns <= t_ns <= end_ns for t_ns in each.query_ns) for each in others), default=0)
 
-    @cached_property
-    def switches(self) -> list[SwitchSample]:
-        """Samples of switches, by time."""
-        return sorted(self.evidence.switches, key=lambda sample: sample.t_ns)
-
     def switch_asks(self, start_ns: int, end_ns: int) -> bool | None:
-        """Whether a switch that can be read was the querier, or knew one, all through a time; None when not told."""
-        inside = [each for each in self.switches if start_ns <= each.t_ns <= end_ns]
-        known = [asks for asks in (_asks(each) for each in inside) if asks is not None]
-        return all(known) if known else None
+        """Return whether a readable switch asked, or knew who did, all through a time; None when not told."""
+        return asks(self.evidence.switches, start_ns, end_ns)
 
     def switch_forgot(self, symptom: Symptom) -> bool | None:
-        """Whether a readable switch had no port for the group within a drop-out, and had one before it."""
-        group = address_of(symptom.group)
-        before = [_ports(each, group) for each in self.switches if each.t_ns < symptom.start_ns]
-        within = [_ports(each, group) for each in self.switches if symptom.start_ns <= each.t_ns < symptom.end_ns]
-        if not within:
-            return None
-        most = max((len(each) for each in before), default=0)
-        return min(len(each) for each in within) < max(most, 1)
+        """Return whether a readable switch lost a port of the group within a drop-out; None when not told."""
+        return forgot(self.evidence.switches, address_of(symptom.group), symptom.start_ns, symptom.end_ns)
 
     # Words
 
@@ -377,15 +364,3 @@ class Case:
             "when": self.when(symptom),
             "n": f"{symptom.n_packets:,}",
         }
-
-
-def _asks(sample: SwitchSample) -> bool | None:
-    """Whether a switch had a querier, by what it says of itself."""
-    value = next((value for key, value in sample.settings.items() if key.endswith("querier")), None)
-    if value is not None:
-        return str(value).lower() in ("1", "true", "on") or bool(sample.querier)
-    return bool(sample.querier) if sample.querier else None
-
-
-def _ports(sample: SwitchSample, group: str) -> list[str]:
-    return [port for key, ports in sample.members.items() if group in key for port in ports]

@@ -8,6 +8,7 @@ from diagnosis_scenarios import POSITIVE, UPSTREAM
 from harness.diagnosis import catalogue, diagnose
 from harness.diagnosis.rules import RULES
 from harness.model import Verdict
+from harness.model.witness import SwitchSample
 
 SOCKETS = ("second-socket", "reopened-socket")
 
@@ -290,3 +291,12 @@ def test_packets_in_the_bin_where_the_way_changed_do_not_hide_the_other_way() ->
     run = POSITIVE["vpn-route"][1]()
     run.out = {"eth0": [(0.0, 8.05), (9.95, 20.0)], "tun0": [(8.0, 10.0)]}
     assert verdicts(run)[0].name == "egress-moved"
+
+
+def test_a_switch_that_can_be_read_tells_who_did_not_ask() -> None:
+    silent, asking = Run().gap(9.54, 20.0, *UPSTREAM, kind="stopped"), Run().gap(9.54, 20.0, *UPSTREAM, kind="stopped")
+    for run, querier in ((silent, 0), (asking, 1)):
+        run.queries, run.reports = [0.2, 3.2], [-0.5, 0.3, 3.3]
+        run.switches = [SwitchSample(t_ns=at(t), switch="sw", settings={"mcast_querier": querier}) for t in (5, 7, 9)]
+    assert verdicts(silent)[0].name == "querier-lost"
+    assert verdicts(asking)[0].name == "queries-not-reaching-host"
