@@ -12,7 +12,8 @@ from netns import require
 
 from harness.errors import LabError, StorageError
 from harness.lab.guest import kernel, python_tree, tools
-from harness.lab.guest.cache import MOST_KEPT, cached
+from harness.lab.guest.accelerator import accelerator
+from harness.lab.guest.cache import MOST_KEPT, cached, in_use
 
 
 def leave_empty(draft: Path) -> None:
@@ -56,6 +57,19 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
         made.append(cached("thing", {"version": version}, leave_empty, tmp_path))
         os.utime(made[-1], (version, version))
     assert [path.exists() for path in made] == [False, False, *[True] * MOST_KEPT]
+
+
+def test_what_is_in_use_is_not_removed(tmp_path: Path) -> None:
+    held = cached("thing", {"version": "held"}, leave_empty, tmp_path)
+    with in_use(held):
+        os.utime(held, (0, 0))
+        for version in range(MOST_KEPT + 1):
+            cached("thing", {"version": version}, leave_empty, tmp_path)
+        assert held.exists()
+    cached("thing", {"version": "last"}, leave_empty, tmp_path)
+    assert not held.exists()
+    with pytest.raises(StorageError, match="gone"), in_use(held):
+        pass
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -144,3 +158,8 @@ def test_the_hash_of_the_code_is_that_of_its_contents(tmp_path: Path) -> None:
     assert python_tree.code_hash(tmp_path) == python_tree.code_hash()
     (tmp_path / "protocols" / "probe.py").write_text("")
     assert python_tree.code_hash(tmp_path) != python_tree.code_hash()
+
+
+def test_without_its_device_there_is_no_kvm(tmp_path: Path) -> None:
+    nothing = kernel.Kernel(tmp_path / "vmlinux", tmp_path / "initramfs", "6.1")
+    assert accelerator(nothing, str(tmp_path / "kvm")) == "tcg"

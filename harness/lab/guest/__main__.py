@@ -6,11 +6,13 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 
 import trio
 
 from harness.errors import HarnessError
+from harness.lab.guest.accelerator import accelerator
 from harness.lab.guest.machine import image
 from harness.lab.guest.reboots import MIXED, Row, Verdict, reboot_campaign
 from harness.lab.guest.roots import Kind
@@ -37,9 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan: list[Disturbance] = [*MIXED[: max(1, args.boots)]]
         while plan[-1] not in ("healthy", "deaf"):
             plan.append("healthy")
-        verdict = trio.run(
-            lambda: reboot_campaign(made, plan, worker=WORKERS[args.worker], seed=args.seed, on_boot=_announce)
-        )
+        speed = accelerator(made.kernel)
+        _say(f"guest runs by {'KVM' if speed == 'kvm' else 'software emulation'}")
+        options = {"worker": WORKERS[args.worker], "seed": args.seed, "accelerator": speed, "on_boot": _announce}
+        verdict = trio.run(partial(reboot_campaign, made, plan, **options))
     except HarnessError as exc:
         _say(str(exc))
         return _CANNOT

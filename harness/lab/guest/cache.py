@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from harness.errors import StorageError
 MOST_KEPT = 3
 """So many of a kind stay; the one used longest ago goes first."""
 
-_BUILDING = ".building-"
+_BUILDING, _RECIPE = ".building-", "recipe.json"
 
 
 def cache_folder() -> Path:
@@ -73,17 +73,36 @@ def _build(place: Path, kind: str, recipe: Mapping[str, object], build: Callable
     draft = Path(tempfile.mkdtemp(prefix=f"{_BUILDING}{kind}-", dir=place.parent))
     try:
         build(draft)
-        (draft / "recipe.json").write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
+        (draft / _RECIPE).write_bytes(msgspec.json.format(msgspec.json.encode(recipe)))
         draft.rename(place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def _forget_old(folder: Path, kind: str, used: Path) -> None:
-    """Remove what was used longest ago; a guest that runs keeps the files that it has open."""
+    """Remove what was used longest ago, and is not in use now."""
     others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in [path for path in others if path != used][MOST_KEPT - 1 :]:
-        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError), (path / _RECIPE).open("rb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def in_use(*places: Path) -> Iterator[None]:
+    """Keep directories of the cache from being removed by other programs that build.
+
+    Raises:
+      StorageError: one of them is gone already.
+    """
+    with ExitStack() as stack:
+        for place in places:
+            try:
+                held = stack.enter_context((place / _RECIPE).open("rb"))
+                fcntl.flock(held, fcntl.LOCK_SH)
+            except OSError as exc:
+                raise StorageError(f"the image {place} is gone from the cache: {exc.strerror}; try again") from exc
+        yield
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import trio
 
 from harness.errors import LabError
 from harness.lab.guest.beside import beside
+from harness.lab.guest.cache import in_use
 from harness.lab.guest.machine import Card, Hardware, Image, Machine, running
 from harness.lab.guest.network import GuestNetwork
 from harness.lab.guest.readback import read_back
@@ -205,7 +206,7 @@ async def guest_lab(
     Raises:
       LabError: no root, a tool is missing, or the sender does not start.
     """
-    with _run_folder() as folder:
+    with in_use(*image.places), _run_folder() as folder:
         tree = folder / "seed"
         for name, text in files.items():
             path = tree / name

@@ -50,6 +50,11 @@ class Image:
     root: Path
     code: Path
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The directories of the cache that it lies in."""
+        return self.kernel.vmlinux.parent, self.root.parent, self.code.parent
+
 
 def image(kind: Kind, folder: Path | None = None) -> Image:
     """Return an image from the cache, made now where it is not there.
