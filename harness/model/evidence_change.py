@@ -31,7 +31,10 @@ ChangeKind = Literal[
 """What a difference is about; "evidence" is a part of the snapshot itself that could be read only on one side."""
 
 ObservedKind = Literal["link", "address", "route", "rule", "mdb", "membership", "overrun", "unwatched"]
-"""What an observed change is about; "overrun" says that changes came faster than they could be read, "unwatched" that and why none are seen."""
+"""What an observed change is about.
+
+"overrun" says that changes came faster than they could be read, "unwatched" that none are seen, and why.
+"""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -96,6 +96,7 @@ class Plan:
     linger_ns: int
     expect: Expect
     is_counting: bool = False
+    is_part: bool = False
     is_sender_tapped: bool = False
     twins: tuple[TwinPlan, ...] = ()
     notes: tuple[str, ...] = ()
@@ -152,6 +153,7 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
         linger_ns=parse_duration(scenario.linger),
         expect=scenario.expect,
         is_counting=is_counting,
+        is_part=is_part,
         is_sender_tapped=is_sender_tapped(scenario.attendance, streams, receivers),
         twins=plan_twins(scenario.attendance, streams, receivers),
         notes=(*_notes(streams, receivers), *_too_late(events, duration_ns)),
