@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the image if it is not there, run the campaign, print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m harness.lab.guest", description="Reboot a guest, for real.")
     parser.add_argument("--kind", choices=get_args(Kind), default="minimal", help="which guest (default: minimal)")
-    help_text = "what runs in it: the campaign, or a stand-in that tells more outcomes apart (default: campaign)"
-    parser.add_argument("--worker", choices=sorted(WORKERS), default="campaign", help=help_text)
+    help_text = "what runs in it: the campaign, or a stand-in that tells more outcomes apart (default: stand-in)"
+    parser.add_argument("--worker", choices=sorted(WORKERS), default="stand-in", help=help_text)
     parser.add_argument("--boots", type=int, default=len(MIXED), help=f"the first so many of {len(MIXED)} boots")
     parser.add_argument("--seed", type=int, default=1, help="of the power cuts (default: 1)")
     args = parser.parse_args(arguments)

@@ -66,7 +66,7 @@ class Told:
     Attributes:
       boots, synced: in the order in which they came.
       n_deaf: of each boot with deaf sockets, how many packets the kernel had kept from them when they were left alone.
-      n_failed: how often its command ended with neither success nor the end of all.
+      n_failed: how often its command ended with neither success nor the end of all; failed: set by the first.
       powered_ns: when the machine was switched on or reset last, host's realtime.
       wakeup: set, and replaced, with each line.
     """
@@ -74,6 +74,7 @@ class Told:
     boots: list[BootSeen] = field(default_factory=list)
     synced: list[Synced] = field(default_factory=list)
     n_failed: int = 0
+    failed: trio.Event = field(default_factory=trio.Event)
     powered_ns: int = 0
     n_deaf: list[int] = field(default_factory=list)
     wakeup: trio.Event = field(default_factory=trio.Event)
@@ -95,6 +96,7 @@ class Told:
             self.n_deaf.append(value["n_dropped"])
         elif event == "failed":
             self.n_failed += 1
+            self.failed.set()
         self.wakeup.set()
         self.wakeup = trio.Event()
 

@@ -32,7 +32,7 @@ from harness.lab.guest.qmp import Qmp
 from harness.lab.guest.roots import Kind, code_image, root_image
 from harness.lab.guest.volatile import VolatileDisk
 
-MEMORY_MB = {"minimal": 256, "systemd": 384}
+MEMORY_MB = {"minimal": 384, "systemd": 512}
 CONSOLE_BYTES = 4 << 20
 """Kept of the console of one guest; more is counted and dropped."""
 

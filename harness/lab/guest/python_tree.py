@@ -21,8 +21,8 @@ from harness.errors import LabError
 from harness.lab.guest import tools
 
 DISTRIBUTION = "multicast-harness"
-LEFT_OUT = frozenset({"matplotlib", "pygments"})
-"""Plots are drawn from what comes back from the guest, by the host; colours of source code are of no use there."""
+LEFT_OUT = frozenset({"pygments"})
+"""Colours of source code, which no command of the harness prints."""
 
 _UNUSED = (
     "test",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from harness.errors import LabError
+from harness.lab.guest.beside import beside
 from harness.lab.guest.lab import BootSeen, GuestLab, guest_lab
 from harness.lab.guest.machine import Hardware, Image, Machine
 from harness.lab.guest.outcome import BootResult, Outcome, broken_promises, synced_rows
@@ -150,7 +151,21 @@ class _Controller:
         self._deaf = deaf_numbers(plan)
 
     async def run(self) -> None:
-        """Boot the guest until the plan is done; a new process where the last one cannot go on."""
+        """Boot the guest until the plan is done.
+
+        Raises:
+          LabError: the guest does something that no disturbance explains, or its command fails.
+        """
+        async with beside() as nursery:
+            nursery.start_soon(self._watch_failure)
+            await self._all()
+
+    async def _watch_failure(self) -> None:
+        await self.lab.told.failed.wait()
+        raise LabError(f"what the guest runs failed; the console says: {self._console_end()}")
+
+    async def _all(self) -> None:
+        """Go through the plan; a new process where the last one cannot go on."""
         at = 0
         while at < len(self.plan):
             disturbance = self.plan[at]
