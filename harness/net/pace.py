@@ -36,7 +36,7 @@ _SPARE_NS = 10_000
 
 
 class Pace:
-    """Waits for the due times of one stream.
+    """Waits for the due times of one stream, in two steps: `approach`, prepare what is to be sent, `watch`.
 
     Args:
       ticker: wakes up.
@@ -68,8 +68,10 @@ class Pace:
         self._n_wakes = 0
         self._yielded_ns = monotonic()
 
-    async def wait_until(self, due_ns: int) -> None:
-        """Return when the monotonic clock shows `due_ns`; a checkpoint now and then, and whenever there is time for it.
+    async def approach(self, due_ns: int) -> None:
+        """Return shortly before the monotonic clock shows `due_ns`, or at once when that is near or has passed.
+
+        A checkpoint now and then, and whenever there is time for it.
 
         Raises:
           trio.ClosedResourceError: the ticker is, or becomes, closed.
@@ -81,6 +83,9 @@ class Pace:
         elif now_ns - self._yielded_ns >= YIELD_NS:
             await trio.lowlevel.checkpoint()
             self._yielded_ns = self._monotonic()
+
+    def watch(self, due_ns: int) -> None:
+        """Return when the monotonic clock shows `due_ns`; call it after `approach`, with everything prepared."""
         monotonic = self._monotonic
         while monotonic() < due_ns:
             pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -47,6 +47,7 @@ class Sending:
         self._errno = self._n_errno_events = 0
         self._is_counting = False
         self._send_row: Callable[[], int] | None = None
+        self._pace: Pace | None = None
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -109,9 +110,7 @@ class Sending:
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         is_watching = self.is_alone and not coalesce_ns and plan.schedule.interval_ns > 0
         with Ticker() as ticker, socket:
-            wait_until: Callable[[int], Awaitable[object]] = ticker.wait_until
-            if is_watching:
-                wait_until = Pace(ticker, plan.schedule.interval_ns).wait_until
+            self._pace = Pace(ticker, plan.schedule.interval_ns) if is_watching else None
             if self._stamped is None and self.impairment is None:
                 self._send_row = socket.one(sender.row)
             try:
@@ -119,8 +118,13 @@ class Sending:
                     nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
                     nursery.start_soon(self._keep_settling, socket)
                     while (due_ns := sender.next_due_ns) is not None:
-                        await wait_until(clock.to_monotonic(due_ns) + coalesce_ns)
-                        probes = sender.take(clock.now_ns())
+                        due_monotonic_ns = clock.to_monotonic(due_ns)
+                        if self._pace is not None:
+                            await self._pace.approach(due_monotonic_ns)  # `_send` watches the clock for the rest
+                            probes = sender.take(max(due_ns, clock.now_ns()))
+                        else:
+                            await ticker.wait_until(due_monotonic_ns + coalesce_ns)
+                            probes = sender.take(clock.now_ns())
                         if len(probes):
                             await self._send(sender, socket, probes)
                         else:  # the catch-up limit is reached
@@ -183,7 +187,10 @@ class Sending:
 
     async def _send(self, sender: StreamSender, socket: SenderSocket, probes: Probes) -> None:
         """Hand probes to the kernel, all of them, and log what became of each."""
-        now_ns = self.recorder.clock.now_ns
+        clock = self.recorder.clock
+        now_ns, seq = clock.now_ns, int(probes.seq[0])
+        if self._pace is not None:
+            self._pace.watch(clock.to_monotonic(int(probes.due_ns[0])))
         if self.impairment is not None:
             leaving = self.impairment.apply(probes.seq, probes.due_ns - sender.start_ns, probes.data)
             tx_ns = now_ns()
@@ -191,14 +198,13 @@ class Sending:
             self._note_refusals(refused)
             self.recorder.sent(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
             return
-        tx_ns, first = now_ns(), socket.next_number
         if len(probes) == 1 and self._send_row is not None:
-            # nothing between the stamp and the system call that need not be: it would count as delay
-            seq = int(probes.seq[0])
-            tx_ns = now_ns()
+            # between the stamp and the system call nothing that need not be: it would count as delay
+            tx_ns, first = now_ns(), 0
             sender.stamp_row(seq, tx_ns)
             errnos = np.array([self._send_row()], dtype=np.uint16)
         else:
+            tx_ns, first = now_ns(), socket.next_number
             errnos = socket.send_nowait(probes.data)
         place = self._log(sender, socket, probes, tx_ns, errnos, first)
         while place < len(probes):
