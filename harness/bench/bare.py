@@ -3,8 +3,9 @@
     python -m harness.bench.bare send|receive JSON
 
 It sets the same socket options as the engine, so that the kernel does the same work for each packet, and moves packets
-by the same recvmmsg and sendmmsg over the same kind of arrays. `stamps` makes the receiver the witness of a sender's
-pace: it then keeps the kernel's stamp of each packet.
+by the same recvmmsg and sendmmsg over the same kind of arrays, in the same batches: as many a call, and the same pauses
+between two reads. `is_eager` leaves the pauses out and sends smaller batches. `stamps` makes the receiver the witness
+of a sender's pace: it then keeps the kernel's stamp of each packet, and reads at once.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from harness.model import Membership, parse_endpoint
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net.interfaces import interface_index
+from harness.run import receiving, sending
 
 IDLE_S = 0.4
 """A receiver ends when nothing has come for so long, after something had."""
 
 CONTROL_BYTES = 192
 GRO_WIDTH = 65_535
+GRO_BUFFERS = 64
+EAGER_BATCH = 256
 SEGMENTS = 64
 MSG_WAITFORONE = 0x10000
 
@@ -77,7 +81,9 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             socket.SO_RCVTIMEO,
             struct.pack("ll", *divmod(int(asked.get("idle_s", IDLE_S) * 1e6), 1_000_000)),
         )
-        n_slots = asked.get("capacity", 64 if offload else 512)
+        n_slots = GRO_BUFFERS if offload else receiving.CAPACITY
+        granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        has_pauses = not (asked.get("is_eager") or asked.get("stamps"))
         headers, _, control, _buffers = _messages(n_slots, width, True)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]
         address, fd = headers.ctypes.data, sock.fileno()
@@ -96,14 +102,18 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
                 if n_packets or time.monotonic_ns() > give_up_ns:
                     break
                 continue
-            last_ns = time.monotonic_ns()
+            before_ns, last_ns = last_ns, time.monotonic_ns()
             first_ns = first_ns or last_ns
             n_packets += n_read
+            n_rows = n_read
             if offload:
-                n_bytes += int(lengths[:n_read].sum())
+                n_read_bytes = int(lengths[:n_read].sum())
+                n_bytes, n_rows = n_bytes + n_read_bytes, n_read_bytes // asked["size"]
             if asked.get("stamps"):
                 stamps.append(_stamps(control, n_read))
             control_lengths[:n_read] = CONTROL_BYTES
+            if has_pauses and (pause := receiving.pause_ns(n_rows, last_ns - before_ns, granted)):
+                time.sleep(pause / 1e9)
         return {
             "received": n_bytes // asked["size"] if offload else n_packets,
             "drops": PLATFORM.drops(sock),
@@ -132,7 +142,8 @@ def send(asked: dict[str, Any]) -> dict[str, Any]:
         run = min(SEGMENTS, (GRO_WIDTH - 48) // size) if offload else 1
         if offload:
             sock.setsockopt(SOL_UDP, UDP_SEGMENT, size)
-        n_slots = max(1, asked.get("batch", 256) // run)
+        batch = sending.OFFLOAD_CAPACITY if offload else sending.CAPACITY
+        n_slots = max(1, (EAGER_BATCH if asked.get("is_eager") else batch) // run)
         headers, data, _, _buffers = _messages(n_slots, size * run, False)
         data[:] = 0x5A
         name = np.frombuffer(

@@ -22,7 +22,7 @@ SAMPLE_S = 0.01
 SETTLE_S = 0.2
 OPEN_S = 8.0
 END_S = 6.0
-OVERDUE_S = 3.0
+OVERDUE_S = 5.0
 
 
 @dataclass(slots=True)

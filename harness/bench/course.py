@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.bench.disciplines import Bench, all_disciplines
+from harness.bench.disciplines import all_disciplines
 from harness.bench.place import place_for_bench
+from harness.bench.rows import Bench
 from harness.bench.tools import find_peers
 from harness.errors import HarnessError, UsageError, nearest
 from harness.model.bench import BenchResult, BenchRow
 
 BUFFER_BYTES = 8_000_000
-QUICK, FULL = (1, 0.5), (5, 1.0)
+QUICK, FULL = (1, 0.3), (5, 1.0)
 """Rounds, and seconds of each."""
 
 KEYS = (

@@ -29,6 +29,7 @@ class Task:
       seconds: how long the sender sends.
       stamps, idle_s: for the witness: keep each packet's stamp, and how long a silence ends it.
       delays: read the one-way delays of the recording.
+      is_eager: the bare loop's receiver reads at once, instead of as the engine does.
     """
 
     size: int
@@ -39,6 +40,7 @@ class Task:
     stamps: bool = False
     idle_s: float = 0.4
     delays: bool = False
+    is_eager: bool = False
 
 
 Command = Callable[[Place, Task], list[str]]
@@ -70,7 +72,7 @@ class Tool:
     version: tuple[str, ...] = ()
 
 
-def _ours(module: str, end: str, port: int) -> Command:
+def _ours(module: str, end: str, port: int, *, is_eager: bool = False) -> Command:
     def command(place: Place, task: Task) -> list[str]:
         side = place.rx if end == "receive" else place.tx
         asked = {
@@ -84,6 +86,7 @@ def _ours(module: str, end: str, port: int) -> Command:
             "stamps": task.stamps,
             "idle_s": task.idle_s,
             "delays": task.delays,
+            "is_eager": task.is_eager or is_eager,
         }
         return side.command([sys.executable, "-m", f"harness.bench.{module}", end, json.dumps(asked)])
 
@@ -141,9 +144,15 @@ def _nuttcp_send(place: Place, task: Task) -> list[str]:
 
 OURS = Tool("ours", 5201, _ours("own", "receive", 5201), _ours("own", "send", 5201), ends_itself=True)
 BARE = Tool("bare loop", 5207, _ours("bare", "receive", 5207), _ours("bare", "send", 5207), ends_itself=True)
+BARE_EAGER = Tool(
+    "bare loop, eager", 5208, _ours("bare", "receive", 5208, is_eager=True), _ours("bare", "send", 5208, is_eager=True),
+    ends_itself=True,
+)  # fmt: skip
+"""The bare loop with batches of its own choice: it reads whatever is there at once, and sends 256 at a time."""
+
 PEERS = (
     Tool("iperf", 5202, _iperf_receive, _iperf_send, program="iperf", version=("-v",)),
-    Tool("mgen", 5203, _mgen_receive, _mgen_send, program="mgen", version=("version",)),
+    Tool("mgen", 5203, _mgen_receive, _mgen_send, program="mgen", version=("help",)),
     Tool("sockperf", 5204, _sockperf_receive, _sockperf_send, pause_s=5.0, program="sockperf", version=("--version",)),
     Tool("nuttcp", 5205, _nuttcp_receive, _nuttcp_send, n_unread=4, program="nuttcp", version=("-V",)),
 )

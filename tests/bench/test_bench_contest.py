@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.bench import course, disciplines
+from harness.bench import course, rates
 from harness.bench.contest import Contest, contest, middle_rate, run_pair
-from harness.bench.disciplines import Bench, all_disciplines, figure_of, loss_free_rate, own_buffer
+from harness.bench.costs import own_buffer
+from harness.bench.disciplines import all_disciplines
 from harness.bench.place import LOOPBACK, Place
+from harness.bench.rates import loss_free_rate, offload_rate
+from harness.bench.rows import Bench, figure_of
 from harness.bench.tools import BARE, OURS, PEERS, Task, Tool, find_peers
 from harness.bench.wording import format_bench
 from harness.errors import UsageError
@@ -62,19 +65,20 @@ def test_middle_rate_of_short_counts(samples: list[tuple[float, int]], rate: flo
     assert middle_rate(samples) == pytest.approx(rate)
 
 
-def make_bench(peers: set[str]) -> Bench:
-    return Bench(LOOPBACK, peers, 3, 0.1, 1_000_000, True)
+def make_bench(peers: set[str], *, is_quick: bool = True) -> Bench:
+    return Bench(LOOPBACK, peers, 3, 0.1, 1_000_000, is_quick)
 
 
 def row_of(monkeypatch: pytest.MonkeyPatch, capacity: dict[str, int], flat_out: dict[str, int]) -> BenchRow:
     def simulate(_: Place, tool: Tool, task: Task, **__: Any) -> Contest:
-        sent = task.pps or flat_out[tool.name]
-        received = min(sent, capacity[tool.name])
+        name = tool.name.removesuffix(", eager")
+        sent = task.pps or flat_out[name]
+        received = min(sent, capacity[name])
         report = {"sent": sent, "received": received, "lost": sent - received}
         return Contest(sent=sent, received=received, pps=received, rx=report, tx=report)
 
-    monkeypatch.setattr(disciplines, "contest", simulate)
-    return loss_free_rate(make_bench({"iperf"}), 64)
+    monkeypatch.setattr(rates, "contest", simulate)
+    return loss_free_rate(make_bench({"iperf"}, is_quick=False), 64)
 
 
 def test_rate_with_loss_does_not_count_and_backs_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +86,7 @@ def test_rate_with_loss_does_not_count_and_backs_off(monkeypatch: pytest.MonkeyP
         monkeypatch, {"ours": 200, "bare loop": 200, "iperf": 100}, {"ours": 150, "bare loop": 160, "iperf": 150}
     )
     medians = {figure.tool: figure.median for figure in row.figures}
-    assert medians == {"ours": 150, "bare loop": 160, "iperf": 92}
+    assert medians == {"ours": 150, "bare loop": 160, "bare loop, eager": 160, "iperf": 92}
     assert row.is_reached is True
     assert row.measured == "1.63 x iperf, 0.94 x the bare loop"
 
@@ -92,6 +96,32 @@ def test_goal_is_missed_against_the_bare_loop_alone(monkeypatch: pytest.MonkeyPa
         monkeypatch, {"ours": 999, "bare loop": 999, "iperf": 999}, {"ours": 100, "bare loop": 200, "iperf": 90}
     )
     assert row.is_reached is False
+
+
+def test_offload_is_counted_by_the_programs_and_backs_off_until_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, int | None]] = []
+
+    def simulate(_: Place, tool: Tool, task: Task, **__: Any) -> Contest:
+        asked.append((tool.name, task.pps))
+        sent = task.pps or 6400
+        received = min(sent, 3200 if tool is OURS else 6400)
+        report = {"sent": sent, "received": received, "lost": sent - received}
+        return Contest(sent=sent // 64, received=received // 64, pps=received / 64, rx=report, tx=report)
+
+    monkeypatch.setattr(rates, "contest", simulate)
+    row = offload_rate(make_bench(set(), is_quick=False), best_peer_pps=192.0)
+    assert [figure.median for figure in row.figures] == [2880, 6400]
+    assert asked[:3] == [("ours", None), ("ours", 2880), ("bare loop", None)]
+    assert row.measured == "15.00 x the best peer, 0.45 x the bare loop"
+    assert row.is_reached is False
+
+
+def test_nothing_loss_free_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = row_of(monkeypatch, {"ours": 200, "bare loop": 0, "iperf": 1}, {"ours": 150, "bare loop": 9, "iperf": 50})
+    assert row.is_reached is None
+    assert [figure.note for figure in row.figures if figure.median is None]
 
 
 def test_figure_says_how_many_rounds_gave_none() -> None:

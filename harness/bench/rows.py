@@ -1,0 +1,139 @@
+"""Rounds of a bench and the rows that they become: medians beside medians, and ratios against goals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.bench.place import Place
+from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Task, Tool
+from harness.model.bench import BenchFigure, BenchRow
+
+SMALL, LARGE = 64, 1400
+_NO_PEERS = {OURS.name, BARE.name, BARE_EAGER.name}
+
+
+@dataclass
+class Bench:
+    """What all disciplines need.
+
+    Attributes:
+      peers: names of those that take part.
+      tell: called with a line of progress.
+    """
+
+    place: Place
+    peers: set[str]
+    rounds: int
+    seconds: float
+    buffer_bytes: int
+    is_quick: bool
+    tell: Callable[[str], None] = lambda _: None
+
+    def tools(self, *, unicast: bool = False) -> list[Tool]:
+        """Return ourselves, the limit in both its forms, and the peers that take part."""
+        chosen = [peer for peer in PEERS if peer.name in self.peers and (unicast or peer.name not in UNICAST_ONLY)]
+        return [OURS, BARE, BARE_EAGER, *chosen]
+
+    def task(self, size: int, pps: int | None = None, **changes: object) -> Task:
+        """Return a task with this bench's buffer and duration."""
+        return Task(size, self.seconds, self.buffer_bytes, pps, **changes)  # type: ignore[arg-type] # fields of Task
+
+    def alternate(
+        self, tools: Iterable[Tool], measure: Callable[[Tool], tuple[float | None, str]]
+    ) -> dict[str, BenchFigure]:
+        """Measure every tool in every round, so that all of them meet the same load of the machine."""
+        tools = list(tools)
+        rounds: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
+        notes: dict[str, str] = {}
+        for number in range(self.rounds):
+            for tool in tools:
+                value, note = measure(tool)
+                self.tell(f"  round {number + 1}, {tool.name}: {'n/a' if value is None else f'{value:,.0f}'} {note}")
+                rounds[tool.name].append(value)
+                if note:
+                    notes[tool.name] = note
+        return {name: figure_of(name, values, notes.get(name, "")) for name, values in rounds.items()}
+
+
+def figure_of(tool: str, rounds: list[float | None], note: str = "") -> BenchFigure:
+    """Return a tool's rounds with their median; rounds that gave nothing are left out of it and said."""
+    given = [value for value in rounds if value is not None]
+    if given and len(given) < len(rounds):
+        note = f"{len(rounds) - len(given)} of {len(rounds)} rounds gave none" + (f"; {note}" if note else "")
+    return BenchFigure(tool=tool, rounds=rounds, median=statistics.median(given) if given else None, note=note)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Our figure against another's.
+
+    Attributes:
+      value: None when either is missing.
+      whom: "the bare loop".
+      limit: what the value has to reach, or for figures of which less is better not to exceed.
+    """
+
+    value: float | None
+    whom: str
+    limit: float
+
+    def __str__(self) -> str:
+        return ("n/a x" if self.value is None else f"{self.value:.2f} x") + f" {self.whom}"
+
+
+def against(figures: dict[str, BenchFigure], whom: str, limit: float) -> Ratio:
+    """Return our median against that of one other tool."""
+    other = figures[whom].median if whom in figures else None
+    return Ratio(ratio(figures[OURS.name].median, other), f"the {whom}" if whom == BARE.name else whom, limit)
+
+
+def against_best_peer(figures: dict[str, BenchFigure], limit: float, *, is_more_better: bool) -> Ratio:
+    """Return our median against that of the best peer."""
+    name, median = best_peer(figures, is_more_better=is_more_better)
+    return Ratio(ratio(figures[OURS.name].median, median), name, limit)
+
+
+def best_peer(figures: dict[str, BenchFigure], *, is_more_better: bool) -> tuple[str, float | None]:
+    """Return name and median of the best peer; "any peer" and None without one."""
+    medians = {name: one.median for name, one in figures.items() if name not in _NO_PEERS and one.median is not None}
+    best = (max if is_more_better else min)(medians, key=lambda name: medians[name], default="any peer")
+    return best, medians.get(best)
+
+
+def ratio(ours: float | None, other: float | None) -> float | None:
+    """Return one median over another; None when either is missing or the other is 0."""
+    return ours / other if ours is not None and other else None
+
+
+def compared(
+    key: str, what: str, unit: str, goal: str, figures: dict[str, BenchFigure], ratios: Sequence[Ratio], *,
+    is_more_better: bool, notes: Sequence[str] = (),
+) -> BenchRow:  # fmt: skip
+    """Return the row of a discipline whose goals are ratios; it is reached when all of them are."""
+    holds = [
+        None if one.value is None else one.value >= one.limit if is_more_better else one.value <= one.limit
+        for one in ratios
+    ]
+    return BenchRow(
+        key=key,
+        what=what,
+        unit=unit,
+        goal=goal,
+        measured=", ".join(str(one) for one in ratios),
+        is_reached=False if False in holds else None if None in holds else True,
+        is_more_better=is_more_better,
+        figures=list(figures.values()),
+        notes=list(notes),
+    )
+
+
+def alone(
+    key: str, what: str, unit: str, goal: str, measured: str, is_reached: bool | None, figures: Sequence[BenchFigure]
+) -> BenchRow:
+    """Return the row of a discipline in which nobody else takes part, and less is better."""
+    return BenchRow(
+        key=key, what=what, unit=unit, goal=goal, measured=measured, is_reached=is_reached, is_more_better=False,
+        figures=list(figures),
+    )  # fmt: skip
