@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from harness.errors import StorageError
+from harness.errors import HarnessError
 from harness.matrix.catalogue import Entry
 from harness.model import Summary
 from harness.model.lab_record import Ledger
@@ -141,8 +142,11 @@ async def _run(command: Sequence[str], limit_s: float) -> str | None:
         with trio.CancelScope(shield=True):
             await _end(process)
     lines = text.decode(errors="replace").strip().splitlines()
-    if process.returncode in (0, 1):
+    code = process.returncode or 0
+    if code in (0, 1):
         return None
+    if code < 0:
+        return f"its process died by {signal.Signals(-code).name}"
     return lines[-1].removeprefix("harness: ") if lines else f"exit code {process.returncode}"
 
 
@@ -164,7 +168,7 @@ def _with_result(trial: Trial, path: Path) -> Trial:
     try:
         summary: Summary | None = read_summary(path)
         ledgers = msgspec.json.decode((path / LEDGER).read_bytes(), type=list[Ledger])
-    except (OSError, ValueError, StorageError) as exc:
+    except (OSError, ValueError, HarnessError) as exc:
         return msgspec.structs.replace(trial, error=f"its results cannot be read: {exc}")
     verdicts = summary.verdicts if summary is not None else []
     return msgspec.structs.replace(

@@ -9,12 +9,18 @@ import msgspec
 import numpy as np
 
 from harness.errors import RecordError
-from harness.model import Summary
+from harness.model import Event, Manifest, Summary
 from harness.model.summary import SUMMARY_VERSION
+from harness.model.witness import WitnessRecord
 from harness.store import layout
 from harness.store.atomic import os_reason, storage_error, write_atomically
 
 T = TypeVar("T")
+
+for _kind in (Manifest, Event, Summary, WitnessRecord):
+    # msgspec builds what it knows of a type at its first use, and two threads that do so at once crash the interpreter
+    # (0.22: a null pointer in its C code). An import is done by one thread.
+    msgspec.json.Decoder(_kind)
 
 
 def _plain(value: object) -> object:
