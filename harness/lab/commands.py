@@ -28,7 +28,9 @@ def find_tool(name: str) -> str:
     search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     path = shutil.which(name, path=search)
     if path is None:
-        raise LabError(f"the lab needs {name}, which is not installed; it is in the package {_PACKAGES.get(name, name)}")
+        raise LabError(
+            f"the lab needs {name}, which is not installed; it is in the package {_PACKAGES.get(name, name)}"
+        )
     return path
 
 
