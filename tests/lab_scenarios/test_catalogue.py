@@ -18,6 +18,8 @@ from harness.model.scenario_text import check_scenario
 from harness.store import read_summary
 from harness.units import NS_PER_S
 
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
 N_HEALTHY = 6
 ENTRIES = entries()
 SHARP = {"host-firewall": 5_000_000, "host-firewall-v6": 5_000_000}

@@ -41,8 +41,8 @@ def test_a_lab_runs_in_a_user_namespace_of_its_own(tmp_path: Path) -> None:
 
 def test_without_root_and_user_namespaces_one_line_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = subprocess.CompletedProcess([], 1, b"", b"unshare: unshare failed: Operation not permitted\n")
-    monkeypatch.setattr(privilege.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(privilege.subprocess, "run", lambda *_, **__: refused)
+    monkeypatch.setattr("harness.lab.privilege.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("harness.lab.privilege.subprocess.run", lambda *_, **__: refused)
     with pytest.raises(
         LabError, match=r"user namespaces, which this system refuses .*Operation not permitted"
     ) as caught:
@@ -51,6 +51,6 @@ def test_without_root_and_user_namespaces_one_line_says_what_is_missing(monkeypa
 
 
 def test_a_lab_is_for_linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(privilege.sys, "platform", "darwin")
+    monkeypatch.setattr("harness.lab.privilege.sys.platform", "darwin")
     with pytest.raises(LabError, match="Linux"):
         privilege.enter_lab()

@@ -14,6 +14,7 @@ import trio
 
 from harness.errors import LabError, ScenarioError
 from harness.lab import journal
+from harness.lab.commands import run_tool
 from harness.lab.layout import make_layout
 from harness.lab.meters import Meters, groups_of, paths_of
 from harness.lab.topology import LabTopology, open_lab
@@ -216,11 +217,9 @@ def test_three_hosts_stand_in_less_than_a_second(tmp_path: Path) -> None:
 
 
 def test_a_missing_tool_is_one_line_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from harness.lab import commands
-
-    monkeypatch.setattr(commands.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("harness.lab.commands.shutil.which", lambda *_, **__: None)
     with pytest.raises(LabError, match="iproute2"):
-        trio.run(commands.run_tool, "ip", "netns")
+        trio.run(run_tool, "ip", "netns")
 
 
 @pytest.mark.parametrize(
