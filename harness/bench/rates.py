@@ -117,7 +117,7 @@ def cpu_per_packet(bench: Bench) -> BenchRow:
         )  # fmt: skip
         return (None, done.error) if done.error else (done.rx["cpu_ns"] / done.rx["received"], "")
 
-    figures = bench.alternate([OURS, BARE, BARE_EAGER], measure)
+    figures = bench.alternate([OURS, *bench.limits], measure)
     return compared(
         "cpu",
         "CPU per received packet, 64 B, no offload, with recording",

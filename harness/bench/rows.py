@@ -34,7 +34,12 @@ class Bench:
     def tools(self, *, unicast: bool = False) -> list[Tool]:
         """Return ourselves, the limit in both its forms, and the peers that take part."""
         chosen = [peer for peer in PEERS if peer.name in self.peers and (unicast or peer.name not in UNICAST_ONLY)]
-        return [OURS, BARE, BARE_EAGER, *chosen]
+        return [OURS, *self.limits, *chosen]
+
+    @property
+    def limits(self) -> list[Tool]:
+        """The bare loop, and but for a quick bench the eager one."""
+        return [BARE] if self.is_quick else [BARE, BARE_EAGER]
 
     def task(self, size: int, pps: int | None = None, **changes: object) -> Task:
         """Return a task with this bench's buffer and duration."""

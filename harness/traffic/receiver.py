@@ -21,7 +21,7 @@ from harness.model import (
     PacketFlag,
     address_text,
 )
-from harness.traffic.following import KnownStream, known_stream
+from harness.traffic.following import KnownStream, flow_of, known_stream
 from harness.traffic.media_clock import media_clock_rate
 from harness.traffic.registry import MAX_STREAMS, StreamRegistry
 from protocols.decoded import Decoded
@@ -30,6 +30,8 @@ from protocols.schema import Protocol
 TOO_MANY = "too many streams"
 CORRUPT_UNKNOWN = "corrupt, of no known stream"
 NO_STREAM = -1
+MAX_KNOWN = 4096
+"""Flows whose stream is remembered for the quick way; about a kilobyte each."""
 MAX_STRAY_FLOWS = 20
 """How many misdelivered flows are named; the rest is only counted."""
 
@@ -67,23 +69,28 @@ class Demultiplexer:
         self._has_clock = np.zeros(MAX_STREAMS, np.bool_)
         self._numbers: dict[bytes, int] = {}
         self._last_of_flow: dict[bytes, int] = {}
-        self._known: KnownStream | None = None
+        self._known: dict[bytes, KnownStream] = {}
 
     def receive(self, batch: Batch) -> PacketArray:
         """Return the records of a batch, shape (m,), PACKET_DTYPE, in order of arrival; empty when none was valid.
 
-        The array is the caller's. Runs that continue the stream of the batch before are read as such, to the same
+        The array is the caller's. A batch that continues a stream of one seen before is read as such, to the same
         records.
         """
-        if isinstance(batch, Datagrams):
-            return self._receive(batch)
-        records = self._known.records(batch) if self._known is not None else None
-        if self._known is not None and records is not None:
-            self._last_of_flow[self._known.flow] = self._known.number
+        if not len(batch):
+            return np.empty(0, dtype=PACKET_DTYPE)
+        flow = flow_of(batch)
+        known = self._known.get(flow)
+        records = None if known is None else known.records(batch)
+        if known is not None and records is not None:
+            self._last_of_flow[flow] = known.number
             return records
-        records = self._receive(Datagrams(batch.data, batch.kept, batch.meta))
-        if len(records):
-            self._known = known_stream(self.protocol, batch, records)
+        records = self._receive(
+            batch if isinstance(batch, Datagrams) else Datagrams(batch.data, batch.kept, batch.meta)
+        )
+        learned = known_stream(self.protocol, batch, records)
+        if learned is not None and (flow in self._known or len(self._known) < MAX_KNOWN):
+            self._known[flow] = learned
         return records
 
     def _receive(self, datagrams: Datagrams) -> PacketArray:

@@ -35,16 +35,25 @@ def runs(rows: NDArray[np.uint8], counts: list[int], *, port: int = 4000, flags:
     return Runs(rows, heads, np.array(counts), np.full(len(counts), rows.shape[1]))
 
 
+def as_datagrams(batch: Runs) -> Datagrams:
+    """Return the same with bytes of others behind each payload, as in a receiver's buffers."""
+    data = np.full((len(batch), 256), 0xA5, np.uint8)
+    data[:, : batch.data.shape[1]] = batch.data[:, :256]
+    return Datagrams(data, batch.kept, batch.meta)
+
+
 def both(*batches: Callable[[], Runs]) -> tuple[Demultiplexer, Demultiplexer]:
     """Hold that runs give what their datagrams give, batch by batch; return both demultiplexers."""
-    quick, plain = (Demultiplexer(get_protocol("probe"), StreamRegistry(), "rx") for _ in range(2))
+    plain, by_runs, by_datagrams = (Demultiplexer(get_protocol("probe"), StreamRegistry(), "rx") for _ in range(3))
     for make in batches:
-        one, other = make(), make()
-        expected = plain.receive(Datagrams(other.data, other.kept, other.meta))
-        np.testing.assert_array_equal(quick.receive(one), expected)
-    assert (quick.rejected, quick.misdelivered) == (plain.rejected, plain.misdelivered)
-    assert quick.registry.take_fresh() == plain.registry.take_fresh()
-    return quick, plain
+        expected = plain._receive(as_datagrams(make()))
+        np.testing.assert_array_equal(by_runs.receive(make()), expected)
+        np.testing.assert_array_equal(by_datagrams.receive(as_datagrams(make())), expected)
+    news = plain.registry.take_fresh()
+    for quick in (by_runs, by_datagrams):
+        assert (quick.rejected, quick.misdelivered) == (plain.rejected, plain.misdelivered)
+        assert quick.registry.take_fresh() == news
+    return by_runs, plain
 
 
 def changed(row: int, column: int) -> Runs:
@@ -128,7 +137,9 @@ def test_the_usual_batch_is_not_decoded_packet_by_packet(size: int, monkeypatch:
         raise AssertionError("the long way")
 
     monkeypatch.setattr(demultiplexer, "_receive", refuse)
-    records = demultiplexer.receive(runs(probes(64, 100, size=size), [64, 36]))
+    batch = runs(probes(64, 100, size=size), [64, 36])
+    assert len(demultiplexer.receive(Datagrams(batch.data, batch.kept, batch.meta))) == 100
+    records = demultiplexer.receive(batch)
     assert records["seq"].tolist() == list(range(64, 164))
     assert records["size"].tolist() == [size] * 100
     assert records["rx_ns"].tolist() == [START + 1000] * 64 + [START + 1001] * 36
