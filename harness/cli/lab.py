@@ -77,10 +77,17 @@ def _list(args: argparse.Namespace) -> int:
         keys = ("name", "family", "cause")
         print_json([{key: getattr(entry, key) for key in keys} | {"seconds": duration_s(entry)} for entry in found])
         return 0
-    for entry in (entry for entry in found if entry.family == min(entry.scenario.families) or entry.family == 4):
-        families = "v4 v6" if any(other.name == f"{entry.name}-v6" for other in found) else f"v{entry.family}"
-        what = f"{families:<6} {duration_s(entry):>3.0f} s  {entry.scenario.description}"
+    names = {entry.name for entry in found}
+    print(f"{'SCENARIO':<20} {'PROVOKES':<29} {'IP':<6} {'TAKES':<6} WHAT HAPPENS")
+    for entry in found:
+        if entry.name.removesuffix("-v6") in names and entry.name.endswith("-v6"):
+            continue  # the same file
+        families = "v4 v6" if f"{entry.name}-v6" in names else f"v{entry.family}"
+        what = f"{families:<6} {f'{duration_s(entry):.0f} s':<6} {entry.scenario.description}"
         print(f"{entry.name:<20} {entry.cause:<29} {what}")
+    print(
+        f"\nharness lab run NAME runs one and reports, harness lab run all {len(found)}; NAME-v6 is the same over IPv6."
+    )
     return 0
 
 

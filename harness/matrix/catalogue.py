@@ -86,5 +86,7 @@ def find_entry(text: str, folder: Path = FOLDER) -> Entry:
         scenario = healthy_variant(known[HEALTHY].scenario, int(number))
         return replace(known[HEALTHY], name=text, family=scenario.families[0], scenario=scenario)
     if text not in known:
-        raise UsageError(f"no scenario file {text!r}, and none of that name in the lab{nearest(text, known)}")
+        near = nearest(text, known)
+        hint = near if near.startswith("; did") else "; see harness lab list"
+        raise UsageError(f"no scenario file {text!r}, and none of that name in the lab{hint}")
     return known[text]
