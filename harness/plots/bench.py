@@ -43,7 +43,7 @@ def _bars(axes: Axes, row: BenchRow) -> None:
         look: dict[str, Any] = {"color": style.SKY}
         if figure.tool.startswith("ours"):
             look = {"color": style.BLUE}
-        elif figure.tool == "bare loop":
+        elif figure.tool.startswith("bare loop"):
             look = {"facecolor": style.SILENT, "edgecolor": style.FAINT, "hatch": "///", "linewidth": 0.5}
         axes.barh(place, figure.median or 0.0, height=0.7, zorder=2, **look)
         rounds = [value for value in figure.rounds if value is not None]
