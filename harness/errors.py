@@ -6,10 +6,11 @@ attributes too, so that a program need not parse the sentence.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno as _errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class HarnessError(Exception):
@@ -94,6 +95,29 @@ class LabError(HarnessError):
 
 class AnalysisError(HarnessError):
     """Packets that contradict what the analysis was told about them."""
+
+
+@contextlib.contextmanager
+def ungrouped() -> Iterator[None]:
+    """Raise the first interrupt, else the first error of this module, out of a task group's exception group.
+
+    A group that holds neither goes on as it is.
+
+    >>> with ungrouped():
+    ...     raise ExceptionGroup("tasks", [ExceptionGroup("inner", [UsageError("no such thing")])])
+    Traceback (most recent call last):
+    harness.errors.UsageError: no such thing
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        for kind in (KeyboardInterrupt, HarnessError):
+            error: BaseException | None = group.subgroup(kind)
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            if error is not None:
+                raise error from None
+        raise
 
 
 def errno_text(errno: int) -> str:

@@ -110,6 +110,7 @@ def _up(args: argparse.Namespace) -> int:
 
     from harness.lab.topology import open_lab
     from harness.matrix.catalogue import find_entry
+    from harness.run.in_lab import until_told
 
     scenario = find_entry(args.scenario).scenario
 
@@ -125,8 +126,8 @@ def _up(args: argparse.Namespace) -> int:
                 await trio.sleep_forever()
 
     try:
-        trio.run(stand)
-    except* KeyboardInterrupt:
+        until_told(stand)
+    except KeyboardInterrupt:
         print("harness: the lab is down", file=sys.stderr)
     return 0
 

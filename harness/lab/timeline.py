@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import trio
 
-from harness.errors import LabError
+from harness.errors import ungrouped
 from harness.lab.impairments import Applied, apply
 from harness.lab.meters import Meters
-from harness.lab.topology import LabTopology, first_error
+from harness.lab.topology import LabTopology
 from harness.model.lab import Recreate
 from harness.model.lab_record import Fault
 from harness.model.scenario import TimedEvent
@@ -63,12 +63,10 @@ class Timeline:
         Raises:
           LabError: the first that could not be done.
         """
-        try:
+        with ungrouped():
             async with trio.open_nursery() as nursery:
                 for place in range(len(self._events)):
                     nursery.start_soon(self._perform, place, start_ns, now_ns)
-        except* LabError as group:
-            raise first_error(group) from None
 
     async def _perform(self, place: int, start_ns: int, now_ns: Callable[[], int]) -> None:
         event = self._events[place]

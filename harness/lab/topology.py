@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from harness.errors import LabError
+from harness.errors import LabError, ungrouped
 from harness.lab.cgroups import make as make_cgroup
 from harness.lab.commands import run_json, run_tool
 from harness.lab.journal import Journal, destroy
@@ -276,21 +276,10 @@ async def together(do: Callable[..., Awaitable[None]], items: Iterable[tuple[obj
     Raises:
       LabError: the first that failed.
     """
-    try:
+    with ungrouped():
         async with trio.open_nursery() as nursery:
             for arguments in items:
                 nursery.start_soon(do, *arguments)
-    except* LabError as group:
-        raise first_error(group) from None
-
-
-def first_error(group: BaseExceptionGroup[LabError]) -> LabError:
-    """Return the first error of a group, however deep it stands."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, LabError)
-    return error
 
 
 async def _batch(namespace: str, lines: list[str], family: str = "") -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
-from harness.errors import StorageError
+from harness.errors import StorageError, ungrouped
 from harness.hosts.kinds import NamespaceHost
 from harness.lab.meters import Meters, groups_of, paths_of
 from harness.lab.timeline import Timeline
@@ -23,6 +24,8 @@ from harness.model.scenario_lab import REAL_TIMERS, stretched
 from harness.run.distributed import DistributedRun
 from harness.run.engine import Outcome
 from harness.store.layout import LAB, LAB_TRUTH
+
+T = TypeVar("T")
 
 
 def perform_in_lab(
@@ -59,7 +62,35 @@ def perform_in_lab(
             on_start=on_start,
         )
 
-    return trio.run(whole)
+    return until_told(whole)
+
+
+def until_told(do: Callable[[], Awaitable[T]]) -> T:
+    """Run something in Trio; a Ctrl-C or a polite kill, where it does not heed them itself, cancels it in order.
+
+    So a lab that is being built is taken down, and its names do not outlive the program.
+
+    Raises:
+      KeyboardInterrupt: it was cancelled so.
+      HarnessError: what it raises.
+    """
+    results: list[T] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_interrupt)
+            results.append(await do())
+            nursery.cancel_scope.cancel()
+
+    with ungrouped():
+        trio.run(main)
+    return results[0]
+
+
+async def _interrupt() -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            raise KeyboardInterrupt
 
 
 async def in_lab(

@@ -246,3 +246,46 @@ def test_a_lab_that_cannot_be_built_is_refused_by_name(old: str, new: str, messa
 def test_the_path_of_a_stream_goes_over_the_switch() -> None:
     (path,) = paths_of(scenario(), make_layout(scenario(), "mh"))
     assert path.points == ["tx:eth0 out", "sw:to-tx in", "sw:to-rx out", "rx:eth0 in"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("after_s", [0.6, 1.0, 1.6])
+def test_a_run_that_is_ended_on_its_way_takes_its_lab_down(
+    tmp_path: Path, number: signal.Signals, after_s: float
+) -> None:
+    before = names()
+    file = tmp_path / "two.toml"
+    file.write_text(TWO_HOSTS)
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "lab",
+        "run",
+        str(file),
+        "--output",
+        str(tmp_path / "run"),
+        "--no-report",
+    ]
+    program = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after_s)  # in the imports, the building or the traffic, as the machine has it
+    program.send_signal(number)
+    program.communicate(timeout=30)
+    assert names() == before
+    folder = tmp_path / "multicast-harness" / "labs"
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_a_command_that_fails_while_others_run_is_one_line(tmp_path: Path) -> None:
+    broken = TWO_HOSTS.replace('routes = ["192.0.2.0/24 via 10.77.0.1"]', 'routes = ["192.0.2.0/24 via nowhere"]')
+    file = tmp_path / "two.toml"
+    file.write_text(broken)
+    command = [sys.executable, "-m", "harness", "lab", "run", str(file), "--output", str(tmp_path / "run")]
+    done = subprocess.run(
+        command, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("harness: ip ")
+    assert "nowhere" in done.stderr
+    assert done.stderr.count("\n") == 1

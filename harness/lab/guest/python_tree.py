@@ -21,8 +21,8 @@ from harness.errors import LabError
 from harness.lab.guest import tools
 
 DISTRIBUTION = "multicast-harness"
-LEFT_OUT = frozenset({"pygments"})
-"""Colours of source code, which no command of the harness prints."""
+LEFT_OUT = frozenset({"matplotlib", "pygments"})
+"""With what only they need: figures, which whoever reads the guest's disk can draw, and colours of source code."""
 
 _UNUSED = (
     "test",
