@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -61,21 +62,13 @@ def perform_and_conclude(
 
     output = Path(args.output) if args.output else None
     with Progress() as progress:
+        over_hosts = perform_over_hosts
         if is_lab(scenario):
             from harness.run.in_lab import perform_in_lab
 
-            outcome = perform_in_lab(
-                scenario,
-                output=output,
-                command=command_line(),
-                asked=asked(args),
-                folder=folder,
-                real_timers=real_timers,
-                on_progress=progress.update_hosts,
-                on_start=announce_hosts,
-            )
-        elif is_distributed(scenario):
-            outcome = perform_over_hosts(
+            over_hosts = functools.partial(perform_in_lab, real_timers=real_timers)
+        if is_lab(scenario) or is_distributed(scenario):
+            outcome = over_hosts(
                 scenario,
                 output=output,
                 command=command_line(),
