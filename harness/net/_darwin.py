@@ -11,10 +11,11 @@ from typing import NoReturn
 from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
+from harness.net._group_requests import GroupOptions, GroupRequests
 from harness.net._options import Ancillary, Cmsg, RxSource, set_option
 
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
-AF_INET, AF_INET6 = 2, 30
+AF_INET6 = 30
 SO_REUSEADDR = 0x4
 SO_REUSEPORT = 0x200
 SO_TIMESTAMP = 0x400
@@ -41,11 +42,20 @@ _JOINS_PER_SOCKET = 512
 _SMALLEST_BUFFER = 4096
 
 
-class DarwinPlatform:
+class DarwinPlatform(GroupRequests):
     """macOS; see `Platform` for what each method promises."""
 
     name = "darwin"
     has_batch = False
+    _GROUP_OPTIONS = GroupOptions(
+        join=MCAST_JOIN_GROUP,
+        leave=MCAST_LEAVE_GROUP,
+        join_source=MCAST_JOIN_SOURCE_GROUP,
+        leave_source=MCAST_LEAVE_SOURCE_GROUP,
+        af_inet6=AF_INET6,
+        is_packed=True,
+        has_length=True,
+    )
 
     def bind_host(self, address: IPAddress) -> IPAddress | None:
         """Bind to anything but the limited broadcast address, which no interface has."""
@@ -116,28 +126,14 @@ class DarwinPlatform:
                 found.rx_ns = seconds * 1_000_000_000 + microseconds * 1_000
         return found
 
-    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Join by the options that serve IPv4 and IPv6, any source and one source alike."""
-        self._change(sock, membership, index, "join", MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
+    def _check_index(self, membership: Membership, index: int) -> None:
+        """Refuse index 0 for IPv6: the kernel would take its first interface, whichever that is."""
+        if membership.group.version == 6 and index == 0:
+            raise OSError(errno.ENODEV, "IPv6 needs the interface")
 
-    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Leave what `join` joined."""
-        self._change(sock, membership, index, "leave", MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP)
-
-    def _change(
-        self, sock: socket.socket, membership: Membership, index: int, action: str, any_source: int, one_source: int
-    ) -> None:
-        group, source = membership.group.address, membership.source
-        hint = "a socket holds 4095 memberships; use more sockets"
-        level = IPPROTO_IP if group.version == 4 else IPPROTO_IPV6
-        addresses = [_sockaddr(group)] + ([_sockaddr(source)] if source else [])
-        request = _options.group_request(index, addresses, is_packed=True)
-        try:
-            if group.version == 6 and index == 0:  # the kernel would take its first interface, whichever that is
-                raise OSError(errno.ENODEV, "IPv6 needs the interface")
-            sock.setsockopt(level, one_source if source else any_source, request)
-        except OSError as exc:
-            raise _options.membership_error(action, membership, exc, hint) from exc
+    def _limit_hint(self, membership: Membership) -> str:  # noqa: ARG002 (one method set on every system)
+        """Return the limit, which no setting changes."""
+        return "a socket holds 4095 memberships; use more sockets"
 
     def joins_per_socket(self, version: int) -> int:  # noqa: ARG002 (one method set on every system)
         """Return a number well below the kernel's."""
@@ -175,10 +171,6 @@ class DarwinPlatform:
 
     def drops(self, sock: socket.socket) -> int | None:
         """Return None: only a count over the whole host exists ("dropped due to full socket buffers")."""
-
-
-def _sockaddr(address: IPAddress) -> bytes:
-    return _options.sockaddr(address, AF_INET if address.version == 4 else AF_INET6, has_length=True)
 
 
 def _set_buffer(sock: socket.socket, option: int, n_bytes: int, name: str) -> None:

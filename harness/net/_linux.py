@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
+from harness.net._group_requests import GroupOptions, GroupRequests
 from harness.net._options import Ancillary, Cmsg, RxSource, set_option
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ SOL_UDP = 17
 UDP_SEGMENT = 103
 UDP_GRO = 104
 MSG_ERRQUEUE = 0x2000
-AF_INET, AF_INET6 = 2, 10
+AF_INET6 = 10
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 1, 0, 41
 
 _MEMBERSHIPS = Path("/proc/sys/net/ipv4/igmp_max_memberships")
@@ -69,11 +70,18 @@ _V6_JOINS_PER_SOCKET = 100
 """IPv6 has no count; the socket's option memory (net.core.optmem_max, 20 KiB at least) holds this many."""
 
 
-class LinuxPlatform:
+class LinuxPlatform(GroupRequests):
     """Linux; see `Platform` for what each method promises."""
 
     name = "linux"
     has_batch = True
+    _GROUP_OPTIONS = GroupOptions(
+        join=MCAST_JOIN_GROUP,
+        leave=MCAST_LEAVE_GROUP,
+        join_source=MCAST_JOIN_SOURCE_GROUP,
+        leave_source=MCAST_LEAVE_SOURCE_GROUP,
+        af_inet6=AF_INET6,
+    )
 
     def bind_host(self, address: IPAddress) -> IPAddress | None:
         """Bind to anything: unicast, group or broadcast address."""
@@ -171,30 +179,14 @@ class LinuxPlatform:
                 found.segment = struct.unpack("=i", data[:4])[0]
         return found
 
-    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Join by the options that serve IPv4 and IPv6, any source and one source alike."""
-        self._change(sock, membership, index, "join", MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
-
-    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Leave what `join` joined."""
-        self._change(sock, membership, index, "leave", MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP)
-
-    def _change(
-        self, sock: socket.socket, membership: Membership, index: int, action: str, any_source: int, one_source: int
-    ) -> None:
-        group, source = membership.group.address, membership.source
-        addresses = [_sockaddr(group)] + ([_sockaddr(source)] if source else [])
-        level = IPPROTO_IP if group.version == 4 else IPPROTO_IPV6
-        try:
-            sock.setsockopt(
-                level, one_source if source else any_source, _options.group_request(index, addresses, False)
-            )
-        except OSError as exc:
-            limit = f"raise net.ipv4.igmp_max_memberships (now {self.joins_per_socket(4)})"
-            if source:
-                limit += f" or net.ipv4.igmp_max_msf, the sources of one group (now {_read_number(_MAX_SOURCES, 10)})"
-            hint = limit if group.version == 4 else "raise net.core.optmem_max"
-            raise _options.membership_error(action, membership, exc, hint) from exc
+    def _limit_hint(self, membership: Membership) -> str:
+        """Return the settings that limit memberships, with their values now."""
+        if membership.group.version == 6:
+            return "raise net.core.optmem_max"
+        hint = f"raise net.ipv4.igmp_max_memberships (now {self.joins_per_socket(4)})"
+        if membership.source:
+            hint += f" or net.ipv4.igmp_max_msf, the sources of one group (now {_read_number(_MAX_SOURCES, 10)})"
+        return hint
 
     def joins_per_socket(self, version: int) -> int:
         """Read the limit afresh: it is a setting of the network namespace."""
@@ -264,10 +256,6 @@ def attached_program(instructions: Sequence[Instruction]) -> Iterator[bytes]:
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     buffer = ctypes.create_string_buffer(code, len(code))
     yield struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
-
-
-def _sockaddr(address: IPAddress) -> bytes:
-    return _options.sockaddr(address, AF_INET if address.version == 4 else AF_INET6, has_length=False)
 
 
 def _set_buffer(sock: socket.socket, n_bytes: int, forced: int, plain: int, name: str) -> None:

@@ -11,11 +11,12 @@ from typing import NoReturn
 from harness.errors import UsageError
 from harness.model.endpoint import Endpoint, IPAddress, Membership
 from harness.net import _options
+from harness.net._group_requests import GroupOptions, GroupRequests
 from harness.net._options import Ancillary, Cmsg, RxSource, set_option
 from harness.net._wsarecvmsg import MessageReceiver, find_function
 
 SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6 = 0xFFFF, 0, 41
-AF_INET, AF_INET6 = 2, 23
+AF_INET6 = 23
 SO_REUSEADDR = 0x4
 SO_SNDBUF = 0x1001
 SO_RCVBUF = 0x1002
@@ -36,7 +37,7 @@ IPV6_UNICAST_IF = 31
 _JOINS_PER_SOCKET = 20
 
 
-class WindowsPlatform:
+class WindowsPlatform(GroupRequests):
     """Windows; see `Platform` for what each method promises.
 
     Where WSARecvMsg cannot be had, destination, interface and TTL of a datagram stay unknown. The system stamps no
@@ -45,6 +46,13 @@ class WindowsPlatform:
 
     name = "windows"
     has_batch = False
+    _GROUP_OPTIONS = GroupOptions(
+        join=MCAST_JOIN_GROUP,
+        leave=MCAST_LEAVE_GROUP,
+        join_source=MCAST_JOIN_SOURCE_GROUP,
+        leave_source=MCAST_LEAVE_SOURCE_GROUP,
+        af_inet6=AF_INET6,
+    )
 
     def __init__(self) -> None:
         self._receiver: MessageReceiver | None = None
@@ -118,27 +126,9 @@ class WindowsPlatform:
                 found.ttl = struct.unpack("=i", data[:4])[0]
         return found
 
-    def join(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Join by the options that serve IPv4 and IPv6, any source and one source alike."""
-        self._change(sock, membership, index, "join", MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP)
-
-    def leave(self, sock: socket.socket, membership: Membership, index: int) -> None:
-        """Leave what `join` joined."""
-        self._change(sock, membership, index, "leave", MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP)
-
-    def _change(
-        self, sock: socket.socket, membership: Membership, index: int, action: str, any_source: int, one_source: int
-    ) -> None:
-        group, source = membership.group.address, membership.source
-        addresses = [_sockaddr(group)] + ([_sockaddr(source)] if source else [])
-        level = IPPROTO_IP if group.version == 4 else IPPROTO_IPV6
-        try:
-            sock.setsockopt(
-                level, one_source if source else any_source, _options.group_request(index, addresses, False)
-            )
-        except OSError as exc:
-            hint = "this socket's memberships are used up; use more sockets"
-            raise _options.membership_error(action, membership, exc, hint) from exc
+    def _limit_hint(self, membership: Membership) -> str:  # noqa: ARG002 (one method set on every system)
+        """Return the only way out: the limit is no setting."""
+        return "this socket's memberships are used up; use more sockets"
 
     def joins_per_socket(self, version: int) -> int:  # noqa: ARG002 (one method set on every system)
         """Return the number that every version of the system has taken."""
@@ -175,7 +165,3 @@ class WindowsPlatform:
 
     def drops(self, sock: socket.socket) -> int | None:
         """Return None: the system counts no drops of one socket."""
-
-
-def _sockaddr(address: IPAddress) -> bytes:
-    return _options.sockaddr(address, AF_INET if address.version == 4 else AF_INET6, has_length=False)
