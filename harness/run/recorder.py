@@ -17,6 +17,7 @@ FOLD_ROWS = 16_384
 """Rows that wait for the live fold at most: folding many at once costs a small part of folding them batch by batch."""
 
 _PLAIN = np.dtype((np.void, PACKET_DTYPE.itemsize))
+"""A record as plain bytes: numpy copies structures field by field, 25 times as slowly."""
 
 POLL_S = 0.2
 """How often the writer is asked to write; it does once a second, and when its buffers are half full."""
@@ -52,11 +53,10 @@ class Recorder:
     def _fold_waiting(self) -> None:
         if self._unfolded:
             rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
-            # as plain bytes: numpy copies structures field by field, 25 times as slowly
-            self._fold.update(np.concatenate([one.view(_PLAIN) for one in rows]).view(PACKET_DTYPE))
+            self._fold.update(np.concatenate(rows).view(PACKET_DTYPE))
 
     def packets(self, records: PacketArray) -> None:
-        """Take records of packets received, for good; their streams stand in the registry already."""
+        """Take records of packets received; their streams stand in the registry already. The array may be reused."""
         for info in self.registry.take_fresh():
             if info.sent is None:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
@@ -69,7 +69,7 @@ class Recorder:
         if not self.is_counting:
             self.writer.append_packets(records)
         self.n_received += len(records)
-        self._unfolded.append(records)
+        self._unfolded.append(records.view(_PLAIN).copy())
         self._n_unfolded += len(records)
         if self._n_unfolded >= FOLD_ROWS:
             self._fold_waiting()
