@@ -97,7 +97,7 @@ def test_disk_that_falls_behind_turns_recording_into_counting(tmp_path: Path) ->
     for start in range(0, 2000, 50):  # nobody flushes: the disk is infinitely slow
         rows["seq"] = np.arange(start, start + 50)
         rows["rx_ns"] = rows["seq"] * 1000
-        recorder.packets(rows)
+        recorder.packets(rows.copy())
     assert recorder.is_counting
     recorder.writer.finish(End(reason="complete", t_ns=clock.now_ns()))
     reader = open_run(tmp_path / "run")
