@@ -45,17 +45,23 @@ class Layout:
 
     Attributes:
       length: bytes of control messages in such a row.
-      columns: indexes of the 32-bit words that make up the headers.
-      expected: what stands in them.
+      mask: of the 64-bit words from the row's start on, the bits that make up the headers.
+      expected: what stands in those bits.
       offsets: where the data of a (level, type) begins.
       has_stamp: whether the arrival time is among them.
     """
 
     length: int
-    columns: NDArray[np.intp]
-    expected: NDArray[np.uint32]
+    mask: NDArray[np.uint64]
+    expected: NDArray[np.uint64]
     offsets: dict[tuple[int, int], int]
     has_stamp: bool
+
+    def strange_bits(self, words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Return where the headers of rows differ from this layout's; words: of rows, shape (n, more than ours)."""
+        found = words[:, : len(self.mask)] & self.mask
+        found ^= self.expected
+        return found
 
 
 def walk(row: bytes) -> Layout:
@@ -70,9 +76,12 @@ def walk(row: bytes) -> Layout:
         columns += range(position // 4, (position + CMSG_HEADER_BYTES) // 4)
         offsets[level, kind] = position + CMSG_HEADER_BYTES
         position += (length + WORD_BYTES - 1) // WORD_BYTES * WORD_BYTES
-    words = np.frombuffer(row[: len(row) // 4 * 4], np.uint32)
-    index = np.array(columns, np.intp)
-    return Layout(len(row), index, words[index], offsets, not offsets.keys().isdisjoint(_STAMPS))
+    n_words = max(columns, default=-1) // 2 + 1
+    words = np.frombuffer(row.ljust(8 * n_words, b"\0")[: 8 * n_words], np.uint64)
+    mask = np.zeros(2 * n_words, np.uint32)
+    mask[columns] = 0xFFFFFFFF
+    wide = mask.view(np.uint64)
+    return Layout(len(row), wide, words & wide, offsets, not offsets.keys().isdisjoint(_STAMPS))
 
 
 class ControlParser:
@@ -94,6 +103,7 @@ class ControlParser:
     def __init__(self, control: NDArray[np.uint8], meta: PacketArray) -> None:
         self._control = control
         self._words = control.view(np.uint32)
+        self._long_words = control.view(np.uint64)
         self._layouts: list[Layout] = []
         self.destination, self.ifindex = meta["destination"], meta["ifindex"]
         self.ttl, self.rx_ns = meta["ttl"], meta["rx_ns"]
@@ -112,7 +122,7 @@ class ControlParser:
         n_rows = len(lengths)
         for column in (self.destination, self.ifindex, self.ttl, self.hardware_ns, self.segment):
             column[:n_rows] = 0
-        if self._layouts and self._is_of(self._layouts[0], lengths).all():  # nearly always
+        if self._layouts and self._are_of(self._layouts[0], lengths):  # nearly always
             self.is_stamped = self._layouts[0].has_stamp
             self.has_stamp[:n_rows] = self.is_stamped
             self._take_all(self._layouts[0], slice(0, n_rows))
@@ -130,10 +140,15 @@ class ControlParser:
             self._take_mine(layout, lengths, is_open)
         self.is_stamped = bool(self.has_stamp[:n_rows].all())
 
+    def _are_of(self, layout: Layout, lengths: NDArray[np.uintp]) -> bool:
+        """Return whether all rows have this layout."""
+        rows = self._long_words[: len(lengths)]
+        return bool((lengths == layout.length).all()) and not layout.strange_bits(rows).any()
+
     def _is_of(self, layout: Layout, lengths: NDArray[np.uintp]) -> NDArray[np.bool_]:
         """Return which rows have this layout."""
         is_mine: NDArray[np.bool_] = lengths == layout.length
-        is_mine &= np.logical_and.reduce(self._words[: len(lengths), layout.columns] == layout.expected, axis=1)
+        is_mine &= ~layout.strange_bits(self._long_words[: len(lengths)]).any(axis=1)
         return is_mine
 
     def _take_mine(self, layout: Layout, lengths: NDArray[np.uintp], is_open: NDArray[np.bool_]) -> None:

@@ -259,8 +259,8 @@ def test_every_refusal_of_a_join_says_what_helps(number: int, membership: Member
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_refused_join_is_a_membership_error_on_every_system(system: type[Platform]) -> None:
-    options = {LinuxPlatform: 42, DarwinPlatform: 80, WindowsPlatform: 41}
-    _, sock = fake({(0, options[system]): errno.ENOBUFS})
+    options = {"linux": 42, "darwin": 80, "windows": 41}
+    _, sock = fake({(0, options[system().name]): errno.ENOBUFS})
     with pytest.raises(MembershipError, match=r"cannot join \(\*, 239.1.2.3\) on eth0: ENOBUFS .*; .*membership"):
         system().join(sock, V4, 3)
 
