@@ -4,32 +4,27 @@
 what the user knows of foreign streams. The arithmetic itself is in `analyzer`, which knows no file.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-from harness.analysis.capture import analyze_capture, analyze_table
-from harness.analysis.evidence import load_evidence
-from harness.analysis.options import StreamOptions
-from harness.analysis.recording import OnProgress, analyze_recording
-from harness.model import Parameters, Summary
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "OnProgress",
-    "StreamOptions",
-    "analyze_capture",
-    "analyze_file",
-    "analyze_recording",
-    "analyze_table",
-    "load_evidence",
-]
+from harness.lazy import names_of
 
-TABLES = (".csv", ".parquet")
+if TYPE_CHECKING:
+    from harness.analysis.capture import TABLES as TABLES
+    from harness.analysis.capture import analyze_capture as analyze_capture
+    from harness.analysis.capture import analyze_file as analyze_file
+    from harness.analysis.capture import analyze_table as analyze_table
+    from harness.analysis.evidence import load_evidence as load_evidence
+    from harness.analysis.options import StreamOptions as StreamOptions
+    from harness.analysis.recording import OnProgress as OnProgress
+    from harness.analysis.recording import analyze_recording as analyze_recording
 
+_MODULES = {
+    "capture": ("TABLES", "analyze_capture", "analyze_file", "analyze_table"),
+    "evidence": ("load_evidence",),
+    "options": ("StreamOptions",),
+    "recording": ("OnProgress", "analyze_recording"),
+}
 
-def analyze_file(path: Path, parameters: Parameters | None = None, options: StreamOptions | None = None) -> Summary:
-    """Return the summary of a capture or a table, which the name's ending tells apart.
-
-    Raises:
-      RecordError: neither, or one that cannot be read.
-    """
-    analyze = analyze_table if path.suffix.lower() in TABLES else analyze_capture
-    return analyze(path, parameters, options)
+__getattr__, __all__ = names_of(__name__, _MODULES)

@@ -23,6 +23,20 @@ KEPT_BYTES_CELLS = 1500
 """The same where a datagram holds several packets (MPEG-TS) or the format is still to be guessed."""
 
 
+TABLES = (".csv", ".parquet")
+"""Endings of the names of tables; everything else is taken for a capture."""
+
+
+def analyze_file(path: Path, parameters: Parameters | None = None, options: StreamOptions | None = None) -> Summary:
+    """Return the summary of a capture or a table, which the name's ending tells apart.
+
+    Raises:
+      RecordError: neither, or one that cannot be read.
+    """
+    analyze = analyze_table if path.suffix.lower() in TABLES else analyze_capture
+    return analyze(path, parameters, options)
+
+
 def analyze_capture(path: Path, parameters: Parameters | None = None, options: StreamOptions | None = None) -> Summary:
     """Return the summary of a pcap or pcapng file, plain or gzip; nothing is written.
 

@@ -138,8 +138,8 @@ class Machine:
             if result.run is not None:
                 try:
                     report_again(path / result.run)
-                except HarnessError as exc:
-                    self.say(f"  no report: {exc}")
+                except Exception as exc:  # it can be made again at any time; the boots after this one cannot
+                    self.say(f"  no report: {' '.join(str(exc).split())}; harness report {path / result.run} makes it")
 
     def _facts(self, action: Begin) -> BootFacts:
         who = self.presence()

@@ -16,8 +16,9 @@ from harness.model import parse_endpoint
 from harness.model.boots import StepResult
 from harness.model.campaign import Command, Doctor, Note, Receive, Sleep, Step, Wait, WaitForLink
 from harness.model.campaign_text import is_timed, step_kind
+from harness.model.scenario import Scenario
 from harness.net import check_usable, find_interface, list_interfaces
-from harness.run import is_distributed, perform, perform_over_hosts
+from harness.run import Outcome, is_distributed, perform
 from harness.store import open_run
 from harness.units import NS_PER_S, parse_duration
 
@@ -152,11 +153,18 @@ def _wait_for_link(stage: Stage, step: WaitForLink) -> _Done:
     return _Done()
 
 
+def _run_of(scenario: Scenario) -> Callable[..., Outcome]:
+    if not is_distributed(scenario):
+        return perform
+    from harness.run import perform_over_hosts
+
+    return perform_over_hosts
+
+
 def _receive(stage: Stage, steps: list[Step], place: int) -> _Done:
     recording = recording_of(stage.resolved, steps, place)
     name = "receive" if not (stage.directory / "receive").exists() else f"receive-{place + 1}"
-    run = perform_over_hosts if is_distributed(recording.scenario) else perform
-    outcome = run(
+    outcome = _run_of(recording.scenario)(
         recording.scenario,
         output=stage.directory / name,
         command=stage.command,

@@ -5,21 +5,30 @@
 of it; `writer`, `slicing` the way back.
 """
 
-from harness.capture.fate import Skip
-from harness.capture.frames import Frames
-from harness.capture.interface import Interface
-from harness.capture.reader import Capture, open_capture
-from harness.capture.slicing import slice_capture
-from harness.capture.upper import MembershipMessage
-from harness.capture.writer import write_pcapng
+from __future__ import annotations
 
-__all__ = [
-    "Capture",
-    "Frames",
-    "Interface",
-    "MembershipMessage",
-    "Skip",
-    "open_capture",
-    "slice_capture",
-    "write_pcapng",
-]
+from typing import TYPE_CHECKING
+
+from harness.lazy import names_of
+
+if TYPE_CHECKING:
+    from harness.capture.fate import Skip as Skip
+    from harness.capture.frames import Frames as Frames
+    from harness.capture.interface import Interface as Interface
+    from harness.capture.reader import Capture as Capture
+    from harness.capture.reader import open_capture as open_capture
+    from harness.capture.slicing import slice_capture as slice_capture
+    from harness.capture.upper import MembershipMessage as MembershipMessage
+    from harness.capture.writer import write_pcapng as write_pcapng
+
+_MODULES = {
+    "fate": ("Skip",),
+    "frames": ("Frames",),
+    "interface": ("Interface",),
+    "reader": ("Capture", "open_capture"),
+    "slicing": ("slice_capture",),
+    "upper": ("MembershipMessage",),
+    "writer": ("write_pcapng",),
+}
+
+__getattr__, __all__ = names_of(__name__, _MODULES)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.conclusion import Conclusion
     from harness.model import Parameters, Summary
     from harness.model.scenario import Expect, Scenario
+    from harness.run import DistributedRun, Run
 
 COMMAND_NAME = "harness"
 
@@ -38,7 +39,7 @@ def perform_and_conclude(
     """Run a scenario with the live line, write its results, print them, and return the exit code."""
     from harness.cli.progress import Progress
     from harness.model.scenario_lab import is_lab
-    from harness.run import DistributedRun, Run, is_distributed, perform, perform_over_hosts
+    from harness.run import is_distributed, perform
 
     def announce(run: Run) -> None:
         what = ", ".join(
@@ -62,12 +63,14 @@ def perform_and_conclude(
 
     output = Path(args.output) if args.output else None
     with Progress() as progress:
-        over_hosts = perform_over_hosts
-        if is_lab(scenario):
-            from harness.run.in_lab import perform_in_lab
-
-            over_hosts = functools.partial(perform_in_lab, real_timers=real_timers)
         if is_lab(scenario) or is_distributed(scenario):
+            from harness.run import perform_over_hosts
+
+            over_hosts = perform_over_hosts
+            if is_lab(scenario):
+                from harness.run.in_lab import perform_in_lab
+
+                over_hosts = functools.partial(perform_in_lab, real_timers=real_timers)
             outcome = over_hosts(
                 scenario,
                 output=output,

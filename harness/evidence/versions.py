@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib import metadata
 
 from harness.evidence import system
 
@@ -25,8 +24,20 @@ def versions() -> dict[str, str]:
         "machine": platform.machine(),
     }
     for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+        version = _version_of(name)
+        if version is not None:
+            found[name] = version
     return found
+
+
+def _version_of(name: str) -> str | None:
+    """Return a library's version: of one that is in use from itself, for reading its metadata takes longer."""
+    told = getattr(sys.modules.get(name), "__version__", None)
+    if told is not None:
+        return str(told)
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -7,20 +7,29 @@ A scenario over several hosts is `split` into parts; `distributed` has each carr
 one of them from here, `part` what it does there), and `combine` makes one recording of theirs.
 """
 
-from harness.run.distributed import DistributedRun, perform_over_hosts
-from harness.run.engine import Outcome, Run
-from harness.run.plan import Plan, resolve
-from harness.run.session import RESULTS, perform
-from harness.run.split import is_distributed
+from __future__ import annotations
 
-__all__ = [
-    "RESULTS",
-    "DistributedRun",
-    "Outcome",
-    "Plan",
-    "Run",
-    "is_distributed",
-    "perform",
-    "perform_over_hosts",
-    "resolve",
-]
+from typing import TYPE_CHECKING
+
+from harness.lazy import names_of
+
+if TYPE_CHECKING:
+    from harness.run.distributed import DistributedRun as DistributedRun
+    from harness.run.distributed import perform_over_hosts as perform_over_hosts
+    from harness.run.engine import Outcome as Outcome
+    from harness.run.engine import Run as Run
+    from harness.run.plan import Plan as Plan
+    from harness.run.plan import resolve as resolve
+    from harness.run.session import RESULTS as RESULTS
+    from harness.run.session import perform as perform
+    from harness.run.split import is_distributed as is_distributed
+
+_MODULES = {
+    "distributed": ("DistributedRun", "perform_over_hosts"),
+    "engine": ("Outcome", "Run"),
+    "plan": ("Plan", "resolve"),
+    "session": ("RESULTS", "perform"),
+    "split": ("is_distributed",),
+}
+
+__getattr__, __all__ = names_of(__name__, _MODULES)

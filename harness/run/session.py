@@ -11,7 +11,6 @@ from typing import Any, Literal, cast
 
 import trio
 
-from harness.analysis.recording import write_counted
 from harness.analysis.truth import TRUTH
 from harness.errors import StorageError
 from harness.evidence import boot_id, clock_state, environment, versions
@@ -125,6 +124,8 @@ def write_rest(run: Run) -> None:
     """
     _write_truth(run, run.writer.path)
     if run.recorder.is_counting:
+        from harness.analysis.recording import write_counted
+
         write_counted(run.writer.path, run.recorder.fold)
 
 

@@ -5,6 +5,7 @@ Runs at the start of every Python in the guest. What the host was told must be t
 
 from __future__ import annotations
 
+import gc
 import os
 
 TYPE_CHECKING = False
@@ -34,3 +35,4 @@ def _told_fsync(fd: Any, *, _fsync: Callable[[int], None] = os.fsync, _most_byte
 
 
 os.fsync = _told_fsync
+gc.set_threshold(20_000)  # imports leave no garbage, and looking for it is an eighth of their time under emulation
