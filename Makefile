@@ -25,7 +25,7 @@ source    = $(if $(SOURCE),--source $(SOURCE))
 output    = $(if $(OUTPUT),--output $(OUTPUT))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run send receive analyze report lab lab-matrix bench test lint type check clean
+.PHONY: help setup run send receive analyze report lab lab-matrix lab-reboot bench test lint type check clean
 
 help: ## list the targets and their variables
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ lab: $(READY) ## provoke each cause of a drop-out in namespaces and print which 
 
 lab-matrix: $(READY) ## the same with five seeds each, ten pairs of causes and fifty healthy runs, as a confusion matrix
 	$(HARNESS) lab run --seeds 5 --pairs --healthy 50 $(output) $(OPTIONS)
+
+lab-reboot: $(READY) ## boot a guest twenty times, really, with power cuts and deaf sockets (as root; OPTIONS="--boots 3")
+	$(BIN)/python -m harness.lab.guest $(OPTIONS)
 
 bench: $(READY) ## measure beside iperf, mgen, sockperf, nuttcp and a bare loop (as root; OPTIONS=--quick for a short one)
 	$(HARNESS) bench $(OPTIONS)

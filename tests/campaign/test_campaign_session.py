@@ -316,6 +316,26 @@ def test_too_little_room_pauses_and_says_so(tmp_path: Path) -> None:
     assert "make room, then resume" in ending.text
 
 
+def test_report_that_cannot_be_made_is_a_line_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report_again(path: Path) -> None:
+        raise ModuleNotFoundError("No module named 'matplotlib'")
+
+    monkeypatch.setattr("harness.campaign.machine.report_again", report_again)
+    text = (
+        f'name = "deaf"\nrepeats = 2\nmin_free = "1MB"\n[reproduced_when]\nfirst_packet_after = "50ms"\n'
+        f'[[step]]\ndo = "receive"\ngroups = ["{GROUP}"]\ninterface = "lo"\nduration = "200ms"\n'
+    )
+    create(written(tmp_path, text), tmp_path / "deaf")
+    said: list[str] = []
+    assert go_on(Asked(tmp_path / "deaf", ["harness"], said.append)).end == "finished"
+    assert [boot.outcome for boot in summarise(tmp_path / "deaf").boots] == ["reproduced", "reproduced"]
+    lines = [line for line in said if "no report: No module named 'matplotlib'; harness report" in line]
+    assert len(lines) == 2
+    assert not any("\n" in line for line in lines)
+
+
 def test_report_prints_tables_writes_json_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = tmp_path / "idle"
     create(written(tmp_path, IDLE.format(n=2, time="0")), directory)
