@@ -7,7 +7,9 @@ import inspect
 import pytest
 
 
-@pytest.mark.parametrize("package", ["harness", "harness.model", "harness.net"])
+@pytest.mark.parametrize(
+    "package", ["harness", "harness.analysis", "harness.capture", "harness.model", "harness.net", "harness.run"]
+)
 def test_names_for_type_checkers_are_the_names_that_load(package: str) -> None:
     module = importlib.import_module(package)
     (block,) = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.If)]

@@ -316,9 +316,7 @@ def test_too_little_room_pauses_and_says_so(tmp_path: Path) -> None:
     assert "make room, then resume" in ending.text
 
 
-def test_report_that_cannot_be_made_is_a_line_and_ends_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_that_cannot_be_made_is_a_line_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def report_again(path: Path) -> None:
         raise ModuleNotFoundError("No module named 'matplotlib'")
 

@@ -147,8 +147,8 @@ def test_a_tool_that_fails_says_why() -> None:
 
 def test_a_guest_gets_what_the_harness_needs_and_no_tools_of_development() -> None:
     names = {distribution.metadata["Name"].lower() for distribution in python_tree.distributions()}
-    assert {"trio", "numpy", "construct", "msgspec", "psutil", "attrs", "matplotlib"} <= names
-    assert not names & {"pytest", "multicast-harness", "mypy", "pygments"}
+    assert {"trio", "numpy", "construct", "msgspec", "psutil", "attrs", "jinja2"} <= names
+    assert not names & {"pytest", "multicast-harness", "mypy", "pygments", "matplotlib", "pillow", "scipy", "pyarrow"}
 
 
 def test_the_hash_of_the_code_is_that_of_its_contents(tmp_path: Path) -> None:
