@@ -12,13 +12,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from harness.diagnosis import Cause, catalogue
 from harness.errors import HarnessError, StorageError
 from harness.matrix.catalogue import Entry, entries
 
 DOCUMENT = Path("docs/causes.md")
 PLOTS = "causes"
-DPI = 60
+DPI = 80
+_N_COLOURS = 48
 
 _HEAD = """# Causes of a drop-out
 
@@ -88,6 +91,8 @@ def draw(runs: Path, names: Sequence[str], folder: Path) -> set[str]:
     Raises:
       StorageError: a figure cannot be written.
     """
+    from PIL import Image
+
     from harness import plots
     from harness.store import read_summary
 
@@ -97,8 +102,10 @@ def draw(runs: Path, names: Sequence[str], folder: Path) -> set[str]:
         if summary is None:
             continue
         with tempfile.TemporaryDirectory() as drawn:
-            plots.plot_summary(summary, Path(drawn), formats=["png"], dpi=DPI)
-            (folder / f"{name}.png").write_bytes((Path(drawn) / "timeline.png").read_bytes())
+            told = msgspec.structs.replace(summary, path=f"harness lab run {name}")
+            plots.plot_summary(told, Path(drawn), formats=["png"], dpi=DPI)
+            with Image.open(Path(drawn) / "timeline.png") as picture:  # few colours: a third of the bytes
+                picture.quantize(_N_COLOURS).save(folder / f"{name}.png", optimize=True)
     return {path.stem for path in folder.glob("*.png")}
 
 
