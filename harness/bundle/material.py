@@ -41,6 +41,9 @@ _DOCUMENTS: dict[str, tuple[str, int]] = {
     "evidence.json": ("what the system said before and after, in one document", EVIDENCE),
     "witnesses.json": ("what other sockets and a tap heard beside the receivers", EVIDENCE),
     "verdicts.json": ("what a diagnosis made of it", EVIDENCE),
+    "lab.json": ("what a lab counted: its cables, faults and commands", EVIDENCE),
+    "lab.jsonl": ("what was done to the lab, and when", EVIDENCE),
+    "ledger.json": ("where every packet of a lab run has gone", EVIDENCE),
 }
 _MEMBERSHIP = "membership.pcapng"
 _ROWS = {

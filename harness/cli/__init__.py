@@ -84,6 +84,15 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _sentence(text: str) -> str:
+    """Return a help text as a sentence.
+
+    >>> _sentence("list the known formats"), _sentence("does it work?")
+    ('List the known formats.', 'Does it work?')
+    """
+    return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")
+
+
 def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser; only the subcommands in `complete` get their arguments."""
     parser = _Parser(
@@ -95,9 +104,7 @@ def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, help_text in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.", allow_abbrev=False
-        )
+        command = commands.add_parser(name, help=help_text, description=_sentence(help_text), allow_abbrev=False)
         if name in complete:
             importlib.import_module(f"harness.cli.{name}").add_arguments(command)
     return parser

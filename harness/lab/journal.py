@@ -126,8 +126,10 @@ def _lines(path: Path) -> Iterator[dict[str, object]]:
 
 def _is_running(pid: object, created: object) -> bool:
     try:
-        return isinstance(pid, int) and psutil.Process(pid).create_time() == created
-    except psutil.Error:
+        process = psutil.Process(pid if isinstance(pid, int) else -1)
+        # a killed program whose parent has not yet taken note of its end is a zombie
+        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError):
         return False
 
 

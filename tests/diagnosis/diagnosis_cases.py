@@ -290,7 +290,7 @@ class Run:
                     epoch=info.epoch,
                     source=info.source,
                     group=info.group,
-                    lateness=Distribution(n=n, percentiles_ns={"99": 300_000.0}),
+                    lateness=Distribution(n=n, percentiles_ns={"90": 200_000.0, "99": 300_000.0}),
                     **values,
                 )
             )

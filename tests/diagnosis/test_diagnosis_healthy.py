@@ -82,7 +82,7 @@ def test_bursts_of_a_late_sender_are_not_the_network_s() -> None:
     run.stream.received = [(31 if k % 6 == 5 else 0) for k in range(400)]
     summary, manifest, evidence = run.build()
     late = msgspec.structs.replace(
-        summary.senders[0], lateness=Distribution(n=2000, percentiles_ns={"99": 290_000_000.0})
+        summary.senders[0], lateness=Distribution(n=2000, percentiles_ns={"90": 250_000_000.0, "99": 290_000_000.0})
     )
     (first, *_) = diagnose(msgspec.structs.replace(summary, senders=[late]), manifest, evidence)
     assert first.name != "power-save-like"

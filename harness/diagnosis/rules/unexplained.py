@@ -9,6 +9,7 @@ from harness.diagnosis.finding import Finding, Rule
 from harness.diagnosis.rules.pieces import LOSS, witness, words
 from harness.diagnosis.symptoms import Symptom, SymptomKind
 from harness.model.witness import WitnessKind
+from harness.units import format_duration
 
 _ALL: frozenset[SymptomKind] = frozenset(get_args(SymptomKind))
 _ASKED: tuple[tuple[WitnessKind, str], ...] = (
@@ -62,6 +63,8 @@ def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
             missing.append("IGMP was not captured")
         if case.sender(symptom) is None:
             missing.append("the sender keeps no log here")
+    elif symptom.kind == "bursty":
+        what = f"{symptom.group} came in bursts {format_duration(symptom.period_ns or 0)} apart"
     else:
         what = symptom.text or f"a {symptom.kind.replace('-', ' ')}"
     weighing.say(what=what, why=", ".join(missing[:3]) or "the evidence contradicts every known cause")
