@@ -9,12 +9,12 @@ from harness.model.matrix import Matrix, Trial
 
 def format_matrix(matrix: Matrix) -> str:
     """Return one line a scenario: how often its cause came first, what came first else, and how its ledgers stand."""
-    names = list(dict.fromkeys(trial.scenario for trial in matrix.trials))
+    names = list(dict.fromkeys(trial.row for trial in matrix.trials))
     width = max((len(name) for name in names), default=8)
     causes = max((len(trial.expected) for trial in matrix.trials), default=8)
     lines = [f"{'scenario':<{width}}  {'cause':<{causes}}  first   ledger    otherwise"]
     for name in names:
-        trials = [trial for trial in matrix.trials if trial.scenario == name]
+        trials = [trial for trial in matrix.trials if trial.row == name]
         n_first = sum(trial.is_named for trial in trials)
         n_balanced = sum(trial.is_balanced is True for trial in trials)
         lines.append(

@@ -31,6 +31,12 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     error: str | None = None
 
     @property
+    def row(self) -> str:
+        """The scenario as tables name it: healthy runs at random share a row."""
+        name, tilde, _ = self.scenario.partition("~")
+        return f"{name} at random" if tilde else self.scenario
+
+    @property
     def first(self) -> str:
         """The first verdict, "" for none."""
         return self.ranking[0][0] if self.ranking else ""

@@ -28,13 +28,13 @@ def matrix_figure(matrix: Matrix) -> Figure:
     subtitle = f"false alarms: {matrix.n_false_alarms} · {matrix.jobs} labs side by side · {matrix.seconds:.0f} s"
     if not trials:
         return style.message_page(title, subtitle, "No run was done.", [])
-    rows = list(dict.fromkeys(trial.scenario for trial in trials))
+    rows = list(dict.fromkeys(trial.row for trial in trials))
     causes = list(dict.fromkeys(trial.expected for trial in trials))
     found = [_ERROR if trial.error is not None else trial.first or _MISSED for trial in trials]
     columns = causes + sorted(set(found) - set(causes))
     counts = np.zeros((len(rows), len(columns)))
     for trial, verdict in zip(trials, found, strict=True):
-        counts[rows.index(trial.scenario), columns.index(verdict)] += 1
+        counts[rows.index(trial.row), columns.index(verdict)] += 1
     footer = ["rows: scenarios; columns: verdict that came first; the figure is the number of runs"]
     made = style.page(title, subtitle, [0.17 * len(rows) + 0.2], footer=footer, gap_in=0.3, head_in=0.2, foot_in=1.9)
     (axes,) = made.panels
@@ -43,7 +43,7 @@ def matrix_figure(matrix: Matrix) -> Figure:
     shades = LinearSegmentedColormap.from_list("counts", ["#ffffff", style.SKY, style.BLUE])
     axes.imshow(counts, aspect="auto", cmap=shades, vmin=0, vmax=max(1.0, counts.max()))
     for row, column in zip(*np.nonzero(counts), strict=True):
-        is_right = columns[column] == next(trial.expected for trial in trials if trial.scenario == rows[row])
+        is_right = columns[column] == next(trial.expected for trial in trials if trial.row == rows[row])
         look: dict[str, Any] = {"weight": "normal" if is_right else "bold"}
         look["color"] = "white" if counts[row, column] > 0.6 * counts.max() else style.INK
         axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=6.5, **look)
