@@ -139,13 +139,16 @@ async def test_ipv4_routes_that_go_silently_with_their_link_are_found(host: Name
 async def test_membership_and_bridge_entry_are_told(host: Namespace) -> None:
     far = Namespace()
     try:
-        host.ip("link", "add", "name", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1")
-        host.ip("link", "set", "br0", "up")
-        host.ip("link", "set", "v0", "master", "br0")
-        host.ip("link", "set", "v1", "netns", far.name)
+        host.ip("link", "set", "v1", "netns", far.name)  # takes v0's carrier, which the kernel notices when it likes
+        host.wait_until_up("v0", is_up=False)
         far.ip("address", "add", "10.0.0.3/24", "dev", "v1")
         far.ip("link", "set", "v1", "up")
+        far.wait_until_up("v1")
         host.wait_until_up("v0")
+        host.ip("link", "add", "name", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1")
+        host.ip("link", "set", "br0", "type", "bridge", "mcast_igmp_version", "3")  # a v2 report may take its 10 s
+        host.ip("link", "set", "br0", "up")
+        host.ip("link", "set", "v0", "master", "br0")
         group = "239.255.5.5"
         switch, member = Seen(), Seen()
         async with trio.open_nursery() as nursery:
