@@ -11,6 +11,9 @@ import difflib
 import errno as _errno
 import os
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Error = TypeVar("Error", bound=BaseException)
 
 
 class HarnessError(Exception):
@@ -97,11 +100,23 @@ class AnalysisError(HarnessError):
     """Packets that contradict what the analysis was told about them."""
 
 
+def first_error(group: BaseExceptionGroup[Error]) -> Error:
+    """Return the first error of a group, however deep it stands.
+
+    >>> first_error(ExceptionGroup("tasks", [ExceptionGroup("inner", [UsageError("no such thing")])]))
+    UsageError('no such thing')
+    """
+    error: Error | BaseExceptionGroup[Error] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 @contextlib.contextmanager
 def ungrouped() -> Iterator[None]:
     """Raise the first interrupt, else the first error of this module, out of a task group's exception group.
 
-    A group that holds neither goes on as it is.
+    Of a group that holds neither, an error that is the only one leaves as itself, and several as they are.
 
     >>> with ungrouped():
     ...     raise ExceptionGroup("tasks", [ExceptionGroup("inner", [UsageError("no such thing")])])
@@ -112,11 +127,12 @@ def ungrouped() -> Iterator[None]:
         yield
     except BaseExceptionGroup as group:
         for kind in (KeyboardInterrupt, HarnessError):
-            error: BaseException | None = group.subgroup(kind)
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            if error is not None:
-                raise error from None
+            if (of_kind := group.subgroup(kind)) is not None:
+                raise first_error(of_kind) from None
+        first = first_error(group)
+        others = group.subgroup(lambda error: error is not first and not isinstance(error, BaseExceptionGroup))
+        if others is None:
+            raise first from None
         raise
 
 

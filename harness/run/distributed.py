@@ -18,7 +18,7 @@ import msgspec
 import trio
 
 from harness import __version__
-from harness.errors import HarnessError, RecordError, StorageError
+from harness.errors import HarnessError, RecordError, StorageError, first_error, ungrouped
 from harness.evidence import environment
 from harness.hosts import make_host
 from harness.limits import with_profile
@@ -27,7 +27,7 @@ from harness.model.scenario import Scenario, TimedEvent
 from harness.net import RunClock
 from harness.run.attendance import attendances
 from harness.run.combine import Combination, HostRun
-from harness.run.engine import AFTER_LIMIT_NS, Outcome, first_error
+from harness.run.engine import AFTER_LIMIT_NS, Outcome
 from harness.run.session import RESULTS, fresh_manifest
 from harness.run.side import Side, together
 from harness.run.split import split
@@ -355,9 +355,5 @@ def perform_over_hosts(
       StorageError: the directory cannot be made or written.
     """
     run = DistributedRun(scenario, folder)
-    try:
+    with ungrouped():
         return trio.run(run.execute, output, command, asked, on_progress, on_start)
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt) is not None:
-            raise KeyboardInterrupt from group
-        raise

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import trio
 
-from harness.errors import HarnessError, StorageError
+from harness.errors import HarnessError, StorageError, first_error
 from harness.evidence import environment
 from harness.model import Clocks, Counters, End, Parameters
 from harness.net import RunClock, SenderSocket
@@ -338,12 +338,3 @@ def ending_signals() -> list[signal.Signals]:
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signals.append(signal.SIGHUP)
     return signals
-
-
-def first_error(group: BaseExceptionGroup[HarnessError]) -> HarnessError:
-    """Return the first error of a group, however deep it stands."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, HarnessError)
-    return error
