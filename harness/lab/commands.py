@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import trio
 
 from harness.errors import LabError
+from harness.evidence.probe import path_of
 
 LIMIT_S = 10.0
 """How long one command may take; the slowest here is done in tens of milliseconds."""
@@ -20,13 +19,12 @@ _PACKAGES = {"ip": "iproute2", "bridge": "iproute2", "tc": "iproute2", "nft": "n
 
 
 def find_tool(name: str) -> str:
-    """Return the path of a tool; users' PATH often lacks the directories of the administrator's.
+    """Return the path of a tool.
 
     Raises:
       LabError: it is not installed; names the package.
     """
-    search = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    path = shutil.which(name, path=search)
+    path = path_of(name)
     if path is None:
         raise LabError(
             f"the lab needs {name}, which is not installed; it is in the package {_PACKAGES.get(name, name)}"

@@ -179,7 +179,7 @@ async def test_what_fails_is_one_line_and_leaves_nothing(lab: SwitchLab, monkeyp
 
 
 async def test_a_missing_tool_is_named_with_its_package(lab: SwitchLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.lab.commands.shutil.which", lambda *_args, **_named: None)
+    monkeypatch.setattr("harness.evidence.probe.shutil.which", lambda *_args, **_named: None)
     with pytest.raises(LabError, match=r"needs nft.*package nftables"):
         await apply(Drop(at="rx:eth0"), lab, seed=1, log=lab.log.append)
 

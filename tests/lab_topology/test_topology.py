@@ -217,7 +217,7 @@ def test_three_hosts_stand_in_less_than_a_second(tmp_path: Path) -> None:
 
 
 def test_a_missing_tool_is_one_line_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.lab.commands.shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("harness.evidence.probe.shutil.which", lambda *_, **__: None)
     with pytest.raises(LabError, match="iproute2"):
         trio.run(run_tool, "ip", "netns")
 

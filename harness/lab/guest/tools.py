@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 from harness.errors import LabError
+from harness.evidence.probe import path_of
 
 LIMIT_S = 600
 """The longest is the making of a whole Debian, some tens of seconds."""
@@ -32,12 +31,12 @@ PACKAGES = {
 
 
 def find(name: str) -> str:
-    """Return the path of a tool; users' PATH often lacks the directories of the administrator's.
+    """Return the path of a tool.
 
     Raises:
       LabError: it is not installed; names the package.
     """
-    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+    path = path_of(name)
     if path is None:
         raise LabError(f"a guest needs {name}, which is not installed; it is in the package {PACKAGES.get(name, name)}")
     return path
