@@ -71,8 +71,7 @@ class Receiving:
 
     def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
         self.plan, self.recorder = plan, recorder
-        names = {interface.index: interface.name for interface in list_interfaces()}
-        self.demultiplexer = Demultiplexer(plan.protocol, recorder.registry, plan.name, names)
+        self.demultiplexer = Demultiplexer(plan.protocol, recorder.registry, plan.name)
         self._homes: dict[Membership, ReceiverSocket] = {}
         self._shut: list[Membership] = []
         self.n_datagrams = 0
@@ -269,6 +268,7 @@ class Receiving:
         except HarnessError as exc:
             self._refuse(str(exc))
         else:
+            self._refresh_interfaces()
             self.recorder.event(action, f"{action} {membership}", receiver=self.plan.name)
 
     def _shared(self, membership: Membership) -> ReceiverSocket | None:
@@ -294,9 +294,14 @@ class Receiving:
         for socket in opened:
             self._homes |= dict.fromkeys(socket.memberships, socket)
             self._start_pump(socket)
+        self._refresh_interfaces()
         self._compare_cards()
         for membership in memberships:
             self.recorder.event("join", f"join {membership}", receiver=self.plan.name)
+
+    def _refresh_interfaces(self) -> None:
+        """Tell the demultiplexer which interfaces there are, where a join may have met one that was made again."""
+        self.demultiplexer.refresh_interfaces({one.index: one.name for one in list_interfaces()})
 
     def _stop_pumps(self) -> None:
         for pump in self._pumps:

@@ -7,6 +7,7 @@ Nothing that the network sends raises here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ CORRUPT_UNKNOWN = "corrupt, of no known stream"
 NO_STREAM = -1
 MAX_KNOWN = 4096
 """Flows whose stream is remembered for the quick way; about a kilobyte each."""
+_IFINDEX = slice(36, FLOW_BYTES)
+"""Where a flow, and so a stream's key, holds the interface's index."""
 MAX_STRAY_FLOWS = 20
 """How many misdelivered flows are named; the rest is only counted."""
 
@@ -70,6 +73,20 @@ class Demultiplexer:
         self._numbers: dict[bytes, int] = {}
         self._last_of_flow: dict[bytes, int] = {}
         self._known: dict[bytes, KnownStream] = {}
+        self._first_index: dict[int, int] = {}
+
+    def refresh_interfaces(self, names: Mapping[int, str]) -> None:
+        """Take the interfaces of this machine as they are now, names by index, beside those known before.
+
+        One that was removed and made again under its name has another index; what comes by it continues the streams
+        that came by the one before.
+        """
+        last = {name: index for index, name in self.interfaces.items()}
+        for index, name in names.items():
+            before = last.get(name)
+            if index not in self.interfaces and before is not None and before not in names:
+                self._first_index[index] = self._first_index.get(before, before)
+        self.interfaces |= names
 
     def receive(self, batch: Batch) -> PacketArray:
         """Return the records of a batch, shape (m,), PACKET_DTYPE, in order of arrival; empty when none was valid.
@@ -173,13 +190,20 @@ class Demultiplexer:
     def _number_of(self, key: bytes, decoded: Decoded, meta: PacketArray, place: int, n_packets: int) -> int:
         number = self._numbers.get(key)
         if number is None:
-            number = self._add(decoded, meta[decoded.row[place]], place)
+            number = self._numbers.get(self._by_first_index(key))
+            if number is None:
+                number = self._add(decoded, meta[decoded.row[place]], place)
             if number == NO_STREAM:
                 self.rejected[TOO_MANY] += n_packets
                 return NO_STREAM
             self._numbers[key] = number
         self._last_of_flow[key[:FLOW_BYTES]] = number
         return number
+
+    def _by_first_index(self, key: bytes) -> bytes:
+        """Return a key with the index that its interface had when it was first known."""
+        first = self._first_index.get(int.from_bytes(key[_IFINDEX], "little"))
+        return key if first is None else key[: _IFINDEX.start] + first.to_bytes(4, "little") + key[_IFINDEX.stop :]
 
     def _add(self, decoded: Decoded, meta: np.void, place: int) -> int:
         """Register the stream of one record; return its number."""

@@ -231,17 +231,21 @@ class Wire:
         self.switch.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         self.switch.ip("link", "set", "br0", "up")
         for number, (side, name) in enumerate(((self.tx, "tx0"), (self.rx, "rx0"))):
-            port = f"p{number}"
-            self.switch.ip("link", "add", port, "type", "veth", "peer", "name", name, "netns", side.name)
-            self.switch.ip("link", "set", port, "master", "br0", "up")
-            side.ip("link", "set", name, "addrgenmode", "none")
-            side.ip("addr", "add", f"10.77.0.{number + 1}/24", "dev", name)
-            side.ip("link", "set", name, "up")
-            side.ip("route", "add", "224.0.0.0/4", "dev", name)
+            self.plug_in(side, number, name)
         for side, name in ((self.tx, "tx0"), (self.rx, "rx0"), (self.switch, "p0"), (self.switch, "p1")):
             side.wait_until_up(name)
         self.wait_forwarding()
         self.nft("add table netdev wire", "add chain netdev wire in { type filter hook ingress device p0 priority 0; }")
+
+    def plug_in(self, side: Namespace, number: int, name: str) -> None:
+        """Make the cable from an interface of a host to port p{number} of the switch, and set both ends up."""
+        port = f"p{number}"
+        self.switch.ip("link", "add", port, "type", "veth", "peer", "name", name, "netns", side.name)
+        self.switch.ip("link", "set", port, "master", "br0", "up")
+        side.ip("link", "set", name, "addrgenmode", "none")
+        side.ip("addr", "add", f"10.77.0.{number + 1}/24", "dev", name)
+        side.ip("link", "set", name, "up")
+        side.ip("route", "add", "224.0.0.0/4", "dev", name)
 
     def wait_forwarding(self) -> None:
         """Wait until both ports of the switch forward."""

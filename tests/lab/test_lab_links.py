@@ -90,3 +90,28 @@ def test_a_link_that_is_down_for_a_second_makes_one_window_that_long(tmp_path: P
     assert tx_ns[window.last_seq + 1] >= before_up_ns - IN_FLIGHT_NS
     slack_ns = INTERVAL_NS + IN_FLIGHT_NS + int(np.max(log["tx_ns"] - log["due_ns"]))
     assert before_up_ns - after_down_ns - slack_ns <= window.duration_ns <= after_up_ns - before_down_ns + slack_ns
+
+
+def test_an_interface_made_again_under_its_name_goes_on_with_the_same_stream(tmp_path: Path) -> None:
+    require_programs("nft")
+    with lab(tmp_path) as made:
+        wire = Wire(made)
+        reopenings = ["--at", "2s reopen", "--at", "3s reopen"]
+        receiving = made.receive(wire.rx, GROUP, "--interface", "rx0", *reopenings)
+        (before,) = json.loads(wire.rx.ip("-j", "link", "show", "dev", "rx0"))
+        sending = made.harness(wire.tx, "send", GROUP, "--interface", "tx0", "--count", "2000", "--rate", "500pps")
+        wait_packets(wire.rx, "rx0", 100)
+        wire.rx.ip("link", "del", "rx0")
+        wire.plug_in(wire.rx, 1, "rx0")
+        wire.wait_forwarding()
+        (after,) = json.loads(wire.rx.ip("-j", "link", "show", "dev", "rx0"))
+        sending.wait_recorded()
+        receiving.interrupt()
+        (stream,) = receiving.recorded(sending).streams
+    assert after["ifindex"] != before["ifindex"]
+    # one stream, deaf from the removal to the reopening, and heard to its end
+    assert stream.interface == "rx0"
+    window = max(stream.windows, key=lambda each: each.packets)
+    assert window.kind == "mid_run"
+    assert window.packets > 20
+    assert stream.received + (stream.lost or 0) == 2000

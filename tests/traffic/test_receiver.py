@@ -68,6 +68,23 @@ def test_restarted_sender_is_a_new_stream() -> None:
     assert demultiplexer.receive(batch)["stream"].tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_interface_made_again_under_its_name_continues_its_streams() -> None:
+    demultiplexer = make_demultiplexer()
+    demultiplexer.refresh_interfaces({1: "lo", 2: "eth0"})
+    batch = datagrams(all_probes(make_sender()))
+    assert set(demultiplexer.receive(batch)["stream"].tolist()) == {0}
+    for index in (7, 9):  # twice
+        demultiplexer.refresh_interfaces({1: "lo", index: "eth0"})
+        batch.meta["ifindex"] = index
+        assert set(demultiplexer.receive(batch)["stream"].tolist()) == {0}
+    # renamed, or another interface beside it: not the same
+    demultiplexer.refresh_interfaces({1: "lo", 9: "eth1", 10: "eth0", 11: "eth2"})
+    for index, stream, name in ((10, 1, "eth0"), (11, 2, "eth2")):
+        batch.meta["ifindex"] = index
+        assert set(demultiplexer.receive(batch)["stream"].tolist()) == {stream}
+        assert demultiplexer.registry.streams[stream].interface == name
+
+
 def test_interleaved_streams_keep_their_numbers_in_order_of_arrival() -> None:
     demultiplexer = make_demultiplexer()
     a, b, c = (datagrams(all_probes(make_sender(k, count=4)), port=9000 - k) for k in (1, 2, 3))
