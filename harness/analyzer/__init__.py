@@ -4,20 +4,29 @@
 other modules hold one metric each, over whole arrays, by the definition that heads them.
 """
 
-from harness.analyzer.attribution import doubt
-from harness.analyzer.fold import Fold
-from harness.analyzer.membership import membership_timeline
-from harness.analyzer.sender import SenderFold, summarise_sender
-from harness.analyzer.sentlog import SentLog
-from harness.analyzer.stream_fold import StreamFold, StreamView
+from __future__ import annotations
 
-__all__ = [
-    "Fold",
-    "SenderFold",
-    "SentLog",
-    "StreamFold",
-    "StreamView",
-    "doubt",
-    "membership_timeline",
-    "summarise_sender",
-]
+from typing import TYPE_CHECKING
+
+from harness.lazy import names_of
+
+if TYPE_CHECKING:
+    from harness.analyzer.attribution import doubt as doubt
+    from harness.analyzer.fold import Fold as Fold
+    from harness.analyzer.membership import membership_timeline as membership_timeline
+    from harness.analyzer.sender import SenderFold as SenderFold
+    from harness.analyzer.sender import summarise_sender as summarise_sender
+    from harness.analyzer.sentlog import SentLog as SentLog
+    from harness.analyzer.stream_fold import StreamFold as StreamFold
+    from harness.analyzer.stream_fold import StreamView as StreamView
+
+_MODULES = {
+    "attribution": ("doubt",),
+    "fold": ("Fold",),
+    "membership": ("membership_timeline",),
+    "sender": ("SenderFold", "summarise_sender"),
+    "sentlog": ("SentLog",),
+    "stream_fold": ("StreamFold", "StreamView"),
+}
+
+__getattr__, __all__ = names_of(__name__, _MODULES)

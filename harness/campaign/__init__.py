@@ -7,39 +7,44 @@ puts that into tables. `install` and `units` have the system start it after each
 lost.
 """
 
-from harness.campaign.directory import boot_path
-from harness.campaign.driver import BootResult, Driver, Ending, World
-from harness.campaign.journal import Journal, read_state
-from harness.campaign.measure import measure
-from harness.campaign.plan import load, ordered
-from harness.campaign.reboot import LocalRebooter, Rebooted, Rebooter, RemoteRebooter, SshRebooter
-from harness.campaign.session import Asked, create, go_on
-from harness.campaign.state import Presence, State
-from harness.campaign.statistics import statistics
-from harness.campaign.summarise import summarise, write_summary
+from __future__ import annotations
 
-__all__ = [
-    "Asked",
-    "BootResult",
-    "Driver",
-    "Ending",
-    "Journal",
-    "LocalRebooter",
-    "Presence",
-    "Rebooted",
-    "Rebooter",
-    "RemoteRebooter",
-    "SshRebooter",
-    "State",
-    "World",
-    "boot_path",
-    "create",
-    "go_on",
-    "load",
-    "measure",
-    "ordered",
-    "read_state",
-    "statistics",
-    "summarise",
-    "write_summary",
-]
+from typing import TYPE_CHECKING
+
+from harness.lazy import names_of
+
+if TYPE_CHECKING:
+    from harness.campaign.directory import boot_path as boot_path
+    from harness.campaign.driver import BootResult as BootResult
+    from harness.campaign.driver import Driver as Driver
+    from harness.campaign.driver import Ending as Ending
+    from harness.campaign.driver import World as World
+    from harness.campaign.journal import Journal as Journal
+    from harness.campaign.journal import read_state as read_state
+    from harness.campaign.plan import load as load
+    from harness.campaign.plan import ordered as ordered
+    from harness.campaign.reboot import LocalRebooter as LocalRebooter
+    from harness.campaign.reboot import Rebooted as Rebooted
+    from harness.campaign.reboot import Rebooter as Rebooter
+    from harness.campaign.reboot import RemoteRebooter as RemoteRebooter
+    from harness.campaign.reboot import SshRebooter as SshRebooter
+    from harness.campaign.session import Asked as Asked
+    from harness.campaign.session import create as create
+    from harness.campaign.session import go_on as go_on
+    from harness.campaign.state import Presence as Presence
+    from harness.campaign.state import State as State
+    from harness.campaign.summarise import write_summary as write_summary
+
+_MODULES = {
+    "directory": ("boot_path",),
+    "driver": ("BootResult", "Driver", "Ending", "World"),
+    "journal": ("Journal", "read_state"),
+    "plan": ("load", "ordered"),
+    "reboot": ("LocalRebooter", "Rebooted", "Rebooter", "RemoteRebooter", "SshRebooter"),
+    "session": ("Asked", "create", "go_on"),
+    "state": ("Presence", "State"),
+    "summarise": ("write_summary",),
+}
+"""What is named like its module (`measure`, `statistics`, `summarise`) is imported from there."""
+
+__getattr__, __all__ = names_of(__name__, _MODULES)

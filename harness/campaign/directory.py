@@ -10,8 +10,8 @@ import msgspec
 from harness.campaign.journal import Journal
 from harness.campaign.plan import Resolved, digest, load
 from harness.errors import RecordError, StorageError, UsageError
-from harness.store.atomic import os_reason, storage_error, sync_directory, write_atomically
-from harness.store.documents import encode_document
+from harness.store.atomic import os_reason, storage_error, sync_directory, write_whole
+from harness.store.documents import write_document
 
 JOURNAL, LOCK, CANCEL, NOTES = "journal.jsonl", "lock", "cancel", "notes"
 BOOTS, PLOTS = "boots", "plots"
@@ -62,11 +62,7 @@ def keep(directory: Path, resolved: Resolved) -> str:
       StorageError: it cannot be written.
     """
     sha256 = digest(resolved)
-    path = _said_path(directory, sha256)
-    try:
-        write_atomically(path, encode_document(resolved))
-    except OSError as exc:
-        raise storage_error(exc, path, "is the disk full?") from exc
+    write_document(_said_path(directory, sha256), resolved, "is the disk full?")
     return sha256
 
 
@@ -140,10 +136,7 @@ def ask_to_cancel(directory: Path) -> None:
     Raises:
       StorageError: it cannot be written.
     """
-    try:
-        write_atomically(directory / CANCEL, b"")
-    except OSError as exc:
-        raise storage_error(exc, directory / CANCEL) from exc
+    write_whole(directory / CANCEL, b"")
 
 
 def take_cancel(directory: Path) -> bool:
@@ -168,12 +161,7 @@ def leave_note(directory: Path, text: str, now_ns: int) -> None:
     Raises:
       StorageError: it cannot be written.
     """
-    folder = directory / NOTES
-    try:
-        folder.mkdir(exist_ok=True)
-        write_atomically(folder / f"{now_ns:020d}.txt", text.encode())
-    except OSError as exc:
-        raise storage_error(exc, folder, "is the disk full?") from exc
+    write_whole(directory / NOTES / f"{now_ns:020d}.txt", text.encode(), "is the disk full?", has_folder=False)
 
 
 def take_notes(directory: Path) -> list[str]:

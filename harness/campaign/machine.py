@@ -20,19 +20,16 @@ import trio
 from harness.campaign import directory as layout
 from harness.campaign.driver import BootResult
 from harness.campaign.journal import Journal
-from harness.campaign.measure import measure, write_measures
 from harness.campaign.plan import Resolved, boot_limit_ns
 from harness.campaign.reboot import Rebooted, Rebooter
 from harness.campaign.state import Begin, Presence
 from harness.campaign.steps import Interruption, Stage, carry_out
-from harness.conclusion import report_again
 from harness.errors import HarnessError
 from harness.evidence import boot_id, environment
 from harness.evidence.system import uptime_ns
 from harness.model.boots import BootFacts, Pause, StepResult
 from harness.model.campaign_text import filled
-from harness.store.atomic import storage_error, write_atomically
-from harness.store.documents import encode_document, read_json
+from harness.store.documents import read_json, write_document
 from harness.store.layout import HOSTS
 from harness.units import NS_PER_S, format_duration, format_scaled, parse_duration, parse_size
 
@@ -117,6 +114,8 @@ class Machine:
             pause = cast(Pause, self.interruption.pause)
             self._fetch_environment(path, results)
             self._write(path / layout.BOOT, msgspec.structs.replace(facts, steps=results, error=error or None))
+            from harness.campaign.measure import measure, write_measures  # after the recording: it takes its time
+
             measures = measure(path, self.resolved.campaign.reproduced_when)
             write_measures(path, measures)
         if measures.outcome == "reproduced":
@@ -134,6 +133,8 @@ class Machine:
 
     def _report(self, path: Path, results: list[StepResult]) -> None:
         """Write figures and report of the recordings of a boot that shows the fault."""
+        from harness.conclusion import report_again
+
         for result in results:
             if result.run is not None:
                 try:
@@ -155,11 +156,7 @@ class Machine:
         )
 
     def _write(self, path: Path, document: object) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, encode_document(document))
-        except OSError as exc:
-            raise storage_error(exc, path, "is the disk full?") from exc
+        write_document(path, document, "is the disk full?", has_folder=False)
 
     @contextlib.contextmanager
     def _watched(self, action: Begin) -> Iterator[None]:

@@ -24,8 +24,7 @@ from harness.model.boots import (
 )
 from harness.model.campaign import ReproducedWhen
 from harness.model.evidence_change import Change
-from harness.store.atomic import storage_error, write_atomically
-from harness.store.documents import encode_document, read_document, read_json
+from harness.store.documents import read_document, read_json, write_document
 from harness.units import format_duration, parse_duration
 
 _ERRNO = re.compile(r"\bE[A-Z0-9]{3,}\b")
@@ -73,10 +72,7 @@ def write_measures(path: Path, measures: BootMeasures) -> None:
     Raises:
       StorageError: it cannot be written.
     """
-    try:
-        write_atomically(path / layout.MEASURES, encode_document(measures))
-    except OSError as exc:
-        raise storage_error(exc, path / layout.MEASURES, "is the disk full?") from exc
+    write_document(path / layout.MEASURES, measures, "is the disk full?")
 
 
 def read_measures(path: Path) -> BootMeasures:

@@ -15,7 +15,6 @@ from typing import Protocol, runtime_checkable
 
 import trio
 
-from harness.hosts import SshHost
 from harness.model.campaign import RemoteHost
 from harness.units import NS_PER_S, format_duration, parse_duration
 
@@ -142,6 +141,8 @@ class SshRebooter:
         return Rebooted(None, f"not back within {format_duration(limit_ns)}", is_hung=True)
 
     async def _run(self, command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        from harness.hosts import SshHost  # a machine that reboots itself starts without it
+
         host = self.host
         ssh = SshHost(
             host.name,

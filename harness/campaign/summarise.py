@@ -16,8 +16,7 @@ from harness.campaign.statistics import statistics
 from harness.errors import HarnessError, RecordError, StorageError
 from harness.model.boots import BootMeasures, CampaignSummary
 from harness.model.campaign import Campaign
-from harness.store.atomic import storage_error, write_atomically
-from harness.store.documents import encode_document
+from harness.store.documents import write_document
 
 
 def summarise(directory: Path, *, measures_again: bool = False) -> CampaignSummary:
@@ -105,8 +104,5 @@ def write_summary(directory: Path, summary: CampaignSummary) -> Path:
       StorageError: it cannot be written.
     """
     path = directory / layout.SUMMARY
-    try:
-        write_atomically(path, encode_document(summary))
-    except OSError as exc:
-        raise storage_error(exc, path, "is the disk full?") from exc
+    write_document(path, summary, "is the disk full?")
     return path

@@ -210,7 +210,7 @@ def _cancel(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from harness.campaign import directory as layout
-    from harness.campaign import summarise, write_summary
+    from harness.campaign.summarise import summarise, write_summary
     from harness.campaign.text import format_summary
     from harness.cli.session import print_json
 

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.campaign import boot_path, measure
+from harness.campaign import boot_path
 from harness.campaign import directory as layout
+from harness.campaign.measure import measure
 from harness.campaign.raster import N_CELLS, spans_of
 from harness.errors import RecordError
 from harness.model import Event, StreamSummary, Summary, Verdict

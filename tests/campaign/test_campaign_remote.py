@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign import Rebooted, SshRebooter, boot_path, create, go_on, summarise
+from harness.campaign import Rebooted, SshRebooter, boot_path, create, go_on
 from harness.campaign.session import Asked
+from harness.campaign.summarise import summarise
 from harness.model.campaign import RemoteHost
 
 SSH = """#!/bin/sh

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 from netns import require, require_lab
 
-from harness.campaign import Asked, Rebooted, boot_path, create, go_on, measure, session, summarise
+from harness.campaign import Asked, Rebooted, boot_path, create, go_on, session
 from harness.campaign import directory as layout
 from harness.campaign.driver import Ending
 from harness.campaign.journal import read_state
 from harness.campaign.lock import Lock, is_held
 from harness.campaign.machine import WATCHDOG_EXIT, Machine
-from harness.campaign.measure import read_measures
+from harness.campaign.measure import measure, read_measures
 from harness.campaign.reboot import LocalRebooter, reboot_command
+from harness.campaign.summarise import summarise
 from harness.cli import main
 from harness.errors import UsageError
 
@@ -320,7 +321,7 @@ def test_report_that_cannot_be_made_is_a_line_and_ends_nothing(tmp_path: Path, m
     def report_again(path: Path) -> None:
         raise ModuleNotFoundError("No module named 'matplotlib'")
 
-    monkeypatch.setattr("harness.campaign.machine.report_again", report_again)
+    monkeypatch.setattr("harness.conclusion.report_again", report_again)
     text = (
         f'name = "deaf"\nrepeats = 2\nmin_free = "1MB"\n[reproduced_when]\nfirst_packet_after = "50ms"\n'
         f'[[step]]\ndo = "receive"\ngroups = ["{GROUP}"]\ninterface = "lo"\nduration = "200ms"\n'
