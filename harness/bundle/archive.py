@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.bundle.material import Entry
 from harness.errors import UsageError
-from harness.store.atomic import os_reason, storage_error, write_atomically
+from harness.store.atomic import os_reason, write_whole
 from harness.units import NS_PER_S
 
 LIMIT_BYTES = 25_000_000
@@ -100,7 +100,4 @@ def write_bundle(target: Path, data: bytes) -> None:
     Raises:
       StorageError: it could not be written; an older one is untouched.
     """
-    try:
-        write_atomically(target, data)
-    except OSError as exc:
-        raise storage_error(exc, target, "is the disk full? name a file elsewhere with --output") from exc
+    write_whole(target, data, "is the disk full? name a file elsewhere with --output")

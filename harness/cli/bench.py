@@ -36,8 +36,8 @@ def execute(args: argparse.Namespace) -> int:
     from harness.plots.bench import bench_figure
     from harness.plots.style import encode
     from harness.run import RESULTS
-    from harness.store.atomic import storage_error, write_atomically
-    from harness.store.documents import encode_document
+    from harness.store import write_document
+    from harness.store.atomic import write_whole
 
     path = Path(args.output) if args.output else default_output(RESULTS / "bench")
     result = run_bench(
@@ -47,12 +47,9 @@ def execute(args: argparse.Namespace) -> int:
         use_loopback=args.loopback,
         tell=lambda line: print(f"harness: {line}", file=sys.stderr, flush=True),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encode_document(result))
-        write_atomically(path.with_suffix(".png"), encode(bench_figure(result), "png"))
-    except OSError as exc:
-        raise storage_error(exc, path, "name a file that you may write with --output") from exc
+    remedy = "name a file that you may write with --output"
+    write_document(path, result, remedy, has_folder=False)
+    write_whole(path.with_suffix(".png"), encode(bench_figure(result), "png"), remedy)
     if args.json:
         print_json(result)
     else:

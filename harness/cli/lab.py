@@ -186,15 +186,12 @@ def _tell(trial: Trial, n_done: int, n_all: int) -> None:
 
 
 def _write(output: Path, matrix: Matrix) -> None:
-    import msgspec
-
     from harness.matrix.table import format_matrix
     from harness.plots.matrix import matrix_figure
     from harness.plots.style import encode
+    from harness.store import write_document
+    from harness.store.atomic import write_whole
 
-    try:
-        (output / "matrix.png").write_bytes(encode(matrix_figure(matrix), "png"))
-        (output / "matrix.json").write_bytes(msgspec.json.format(msgspec.json.encode(matrix)))
-        (output / "matrix.txt").write_text(format_matrix(matrix) + "\n", encoding="utf-8")
-    except OSError as exc:
-        raise StorageError(f"cannot write into {output}: {exc.strerror}") from exc
+    write_document(output / "matrix.json", matrix)
+    write_whole(output / "matrix.txt", f"{format_matrix(matrix)}\n".encode())
+    write_whole(output / "matrix.png", encode(matrix_figure(matrix), "png"))

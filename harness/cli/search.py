@@ -193,20 +193,15 @@ def _result(hunt: Hunt, settings: TrialSettings, **ended: object) -> SearchResul
 
 
 def _write(folder: Path, result: SearchResult) -> None:
-    from harness.errors import StorageError
     from harness.plots.search import search_figure
     from harness.plots.style import encode
     from harness.search import finding
-    from harness.store.atomic import storage_error, write_atomically
-    from harness.store.documents import encode_document
+    from harness.store import write_document
+    from harness.store.atomic import write_whole
 
     sentence = finding(result)
     figure = search_figure(result, sentence[0].upper() + sentence[1:])
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "search.json", encode_document(result))
-        for image_format in ("png", "svg"):
-            write_atomically(folder / f"search.{image_format}", encode(figure, image_format))
-    except OSError as exc:
-        error: StorageError = storage_error(exc, folder, "name a directory that you may write with --output")
-        raise error from exc
+    remedy = "name a directory that you may write with --output"
+    write_document(folder / "search.json", result, remedy, has_folder=False)
+    for image_format in ("png", "svg"):
+        write_whole(folder / f"search.{image_format}", encode(figure, image_format), remedy)

@@ -7,12 +7,13 @@ from pathlib import Path
 import msgspec
 
 from harness.analysis.evidence import load_evidence
-from harness.errors import RecordError, StorageError
+from harness.errors import RecordError
 from harness.evidence import risen
 from harness.lab.ledger import HostCounts, balance
-from harness.model.lab_record import LabRecord, Ledger
+from harness.model.lab_record import LAB_RECORD_VERSION, LabRecord, Ledger
 from harness.model.scenario import Scenario
-from harness.store import open_run
+from harness.store import open_run, write_document
+from harness.store.documents import read_document
 from harness.store.layout import LAB, LEDGER
 
 COUNTED = ("ip_ext.IPReversePathFilter", "ip.ReasmFails", "ip6.ReasmFails", "udp.InCsumErrors", "udp6.InCsumErrors")
@@ -30,20 +31,14 @@ def account(path: Path) -> list[Ledger]:
     """
     if not (path / LAB).exists():
         return []
-    try:
-        record = msgspec.json.decode((path / LAB).read_bytes(), type=LabRecord)
-    except (OSError, ValueError) as exc:
-        raise RecordError(f"{path / LAB} cannot be read: {exc}") from exc
+    record = read_document(path / LAB, LabRecord, LAB_RECORD_VERSION)
     reader = open_run(path)
     summary = reader.summary()
     if summary is None:
         raise RecordError(f"{path} was not analyzed; run harness analyze {path} first")
     told = {key: value for key, value in reader.manifest.resolved.items() if key in Scenario.__struct_fields__}
     ledgers = balance(record, summary, _host_counts(path, msgspec.convert(told, Scenario), record))
-    try:
-        (path / LEDGER).write_bytes(msgspec.json.format(msgspec.json.encode(ledgers)))
-    except OSError as exc:
-        raise StorageError(f"cannot write {path / LEDGER}: {exc.strerror}") from exc
+    write_document(path / LEDGER, ledgers)
     return ledgers
 
 

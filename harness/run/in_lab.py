@@ -23,6 +23,8 @@ from harness.model.scenario import Host, Scenario
 from harness.model.scenario_lab import REAL_TIMERS, stretched
 from harness.run.distributed import DistributedRun
 from harness.run.engine import Outcome
+from harness.store import write_document
+from harness.store.atomic import write_whole
 from harness.store.layout import LAB, LAB_TRUTH
 
 T = TypeVar("T")
@@ -173,9 +175,9 @@ def placed(scenario: Scenario, topology: LabTopology) -> Scenario:
 
 def _write(path: Path, record: LabRecord, truth: list[dict[str, Any]], wires: Path) -> None:
     """Write what the lab counted and did beside the recording."""
+    write_document(path / LAB, record)
+    write_whole(path / LAB_TRUTH, "".join(json.dumps(line) + "\n" for line in truth).encode())
     try:
-        (path / LAB).write_bytes(msgspec.json.format(msgspec.json.encode(record)))
-        (path / LAB_TRUTH).write_text("".join(json.dumps(line) + "\n" for line in truth), encoding="utf-8")
         for file in wires.glob("wire-*.jsonl"):
             shutil.copyfile(file, path / file.name)
     except OSError as exc:

@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 import trio
 
 from harness.analysis.truth import TRUTH
-from harness.errors import StorageError
 from harness.evidence import boot_id, clock_state, environment, versions
 from harness.model import Clocks, Manifest, Parameters
 from harness.model.scenario import Scenario
@@ -21,6 +20,7 @@ from harness.run.engine import Outcome, Run
 from harness.run.plan import Plan, resolve
 from harness.run.undisturbed import undisturbed
 from harness.store import RunWriter, fresh_run_path
+from harness.store.atomic import write_whole
 
 RESULTS = Path("results")
 Progress = Callable[[Run], Awaitable[None]]
@@ -138,7 +138,4 @@ def _write_truth(run: Run, path: Path) -> None:
         if sending.impairment is not None
         for record in sending.impairment.truth.records()
     ]
-    try:
-        (path / TRUTH).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    except OSError as exc:
-        raise StorageError(f"cannot write {path / TRUTH}: {exc.strerror}") from exc
+    write_whole(path / TRUTH, "".join(line + "\n" for line in lines).encode())

@@ -6,7 +6,7 @@ format of the checksum files, `buffer` and `rowlog` the way of a row to the disk
 versioned JSON, `draft` the growing manifest, `names` fresh directories, `export` and `tables` CSV and Parquet.
 """
 
-from harness.store.documents import read_summary, write_beside, write_summary
+from harness.store.documents import read_summary, write_beside, write_document, write_summary
 from harness.store.names import fresh_run_path
 from harness.store.reader import RunReader, open_run
 from harness.store.recorded import Recorded, RecordingError
@@ -21,5 +21,6 @@ __all__ = [
     "open_run",
     "read_summary",
     "write_beside",
+    "write_document",
     "write_summary",
 ]

@@ -67,11 +67,33 @@ def write_atomically(path: Path, data: bytes) -> None:
             write_all(file, data)
             sync(file)
         _replace(temporary, path)
-    except OSError:
+    except OSError as exc:
         with contextlib.suppress(OSError):
             temporary.unlink()
+        if exc.filename in (temporary, str(temporary)):
+            exc.filename = str(path)
         raise
     sync_directory(path.parent)
+
+
+def write_whole(path: Path, data: bytes, remedy: str = "", *, has_folder: bool = True) -> None:
+    """Replace a file as a whole, or say in one line why not.
+
+    Args:
+      path: the file.
+      data: what it shall hold.
+      remedy: what usually helps.
+      has_folder: whether its directory must be there; else it is made.
+
+    Raises:
+      StorageError: it could not be written; an older one is untouched.
+    """
+    try:
+        if not has_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as exc:
+        raise storage_error(exc, path, remedy) from exc
 
 
 def _replace(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from harness.model import Event, Manifest, Summary
 from harness.model.summary import SUMMARY_VERSION
 from harness.model.witness import WitnessRecord
 from harness.store import layout
-from harness.store.atomic import os_reason, storage_error, write_atomically
+from harness.store.atomic import os_reason, write_whole
 
 T = TypeVar("T")
 
@@ -84,17 +84,26 @@ def read_document(path: Path, kind: type[T], version: int) -> T:
         raise RecordError(f"{path} does not fit version {version}: {exc}") from exc
 
 
+def write_document(path: Path, value: object, remedy: str = "", *, has_folder: bool = True) -> None:
+    """Write a value as an indented document, as a whole; arguments as for `write_whole`.
+
+    Raises:
+      StorageError: it could not be written; an older one is untouched.
+    """
+    write_whole(path, encode_document(value), remedy, has_folder=has_folder)
+
+
 def write_summary(path: Path, summary: Summary) -> None:
     """Write a summary as a whole, to a file or as `summary.json` of a run directory.
 
     Raises:
       StorageError: it could not be written; an older summary is untouched.
     """
-    target = path / layout.SUMMARY if path.is_dir() else path
-    try:
-        write_atomically(target, encode_document(summary))
-    except OSError as exc:
-        raise storage_error(exc, target, "does the directory exist, is it yours, is the disk full?") from exc
+    write_document(
+        path / layout.SUMMARY if path.is_dir() else path,
+        summary,
+        "does the directory exist, is it yours, is the disk full?",
+    )
 
 
 def write_beside(path: Path, value: object) -> None:
@@ -103,10 +112,7 @@ def write_beside(path: Path, value: object) -> None:
     Raises:
       StorageError: it could not be written; an older one is untouched.
     """
-    try:
-        write_atomically(path, encode(value) + b"\n")
-    except OSError as exc:
-        raise storage_error(exc, path) from exc
+    write_whole(path, encode(value) + b"\n")
 
 
 def read_summary(path: Path) -> Summary:

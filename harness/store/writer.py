@@ -39,7 +39,7 @@ from harness.model import (
 from harness.store import layout
 from harness.store.atomic import AppendFile, storage_error, sync_directory, write_atomically
 from harness.store.buffer import RowBuffer
-from harness.store.documents import encode, encode_document, write_summary
+from harness.store.documents import encode, encode_document, write_document, write_summary
 from harness.store.draft import ManifestDraft
 from harness.store.recorded import Recorded, RecordingError
 from harness.store.rowlog import RowLog
@@ -168,11 +168,7 @@ class RunWriter:
         Raises:
           StorageError: it could not be written.
         """
-        target = self.path / layout.ENVIRONMENT
-        try:
-            write_atomically(target, encode_document(environment))
-        except OSError as exc:
-            raise storage_error(exc, target) from exc
+        write_document(self.path / layout.ENVIRONMENT, environment)
 
     def event(self, event: Event) -> None:
         """Add an event; one that must survive what comes next, such as a reboot, wants `flush(force=True)` after it.

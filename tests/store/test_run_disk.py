@@ -114,6 +114,17 @@ def test_replace_waits_for_a_reader_on_windows(
     assert len(calls) == min(n_refusals + 1, 5)
 
 
+def test_a_file_that_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
+    target = tmp_path / "no folder" / "a.json"
+    with pytest.raises(StorageError, match=r"^cannot write .*/no folder/a\.json: ENOENT .*; name another$"):
+        atomic.write_whole(target, b"1", "name another")
+    atomic.write_whole(target, b"1", has_folder=False)
+    assert target.read_bytes() == b"1"
+    with pytest.raises(StorageError, match=r"^cannot write .*/a\.json: "):
+        atomic.write_whole(target / "b.json", b"2", has_folder=False)
+    assert [path.name for path in target.parent.iterdir()] == ["a.json"]
+
+
 def test_macos_flushes_through_the_drives_cache_where_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     synced: list[int] = []
