@@ -10,6 +10,7 @@ import msgspec
 from harness import plots as figures  # loads matplotlib when something is drawn
 from harness.analysis import OnProgress, StreamOptions, analyze_file, analyze_recording
 from harness.analysis.evidence import load_evidence
+from harness.analysis.impaired import load_impairments
 from harness.diagnosis import diagnose
 from harness.errors import RecordError, StorageError
 from harness.limits import hold
@@ -72,13 +73,16 @@ def with_verdicts(summary: Summary, reader: RunReader, expect: Expect, *, sender
       sender_run: the run of the sender, when that was recorded elsewhere.
     """
     manifest = reader.manifest
+    sender_reader = open_run(sender_run) if sender_run is not None else reader
     if sender_run is not None:
-        manifest = msgspec.structs.replace(manifest, senders=open_run(sender_run).manifest.senders)
+        manifest = msgspec.structs.replace(manifest, senders=sender_reader.manifest.senders)
+    impairments = load_impairments(sender_reader)
     try:
         evidence = load_evidence(reader)
     except RecordError as exc:
         evidence = Evidence()
         summary = msgspec.structs.replace(summary, notes=[*summary.notes, f"diagnosed without witnesses: {exc}"])
+    evidence = msgspec.structs.replace(evidence, impairments=impairments)
     summary = msgspec.structs.replace(summary, verdicts=diagnose(summary, manifest, evidence))
     return msgspec.structs.replace(summary, limits=hold(summary, expect))
 

@@ -1,6 +1,7 @@
 """A case: all that is known of a run, with the questions that the rules ask of it.
 
 Of the manifest's scenario only what was asked to be sent and received is kept: what a lab did to itself is no evidence.
+What a sender did to its own stream is, as its log is; it comes with the evidence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from harness.diagnosis.symptoms import Symptom, address_of, find_symptoms
 from harness.diagnosis.witnesses import Ears, Hearing
 from harness.errors import UsageError
 from harness.model import Event, IPAddress, Manifest, ReceiverInfo, SenderInfo, StreamSummary, Summary, parse_address
-from harness.model.witness import Evidence, WitnessKind, WitnessSeries
+from harness.model.witness import Evidence, SenderImpairment, WitnessKind, WitnessSeries
 from harness.units import format_duration
 
 NEAR_NS = 1_500_000_000
@@ -50,7 +51,7 @@ class Case:
             ]
             for name in _KEPT
         }
-        self.symptoms: list[Symptom] = find_symptoms(summary, manifest)
+        self.symptoms: list[Symptom] = find_symptoms(summary, manifest, evidence.impairments)
         self.symptoms += [*self._astray(), *self._older_versions()]
 
     def _astray(self) -> list[Symptom]:
@@ -207,6 +208,16 @@ class Case:
             group = self.address(address_of(info.group))
             self._egress[info.stream] = egress_of(info, group, self._host(info.host)) if group is not None else None
         return self._egress[info.stream]
+
+    def impairment(self, symptom: Symptom) -> SenderImpairment | None:
+        """Return what the sender of a symptom's stream did to it on purpose; None for a sender that did nothing."""
+        stream = symptom.stream
+        mine = (
+            each
+            for each in self.evidence.impairments
+            if stream is not None and (each.stream_id, each.epoch) == (stream.stream_id, stream.epoch)
+        )
+        return next(mine, None)
 
     def system_rise(self, name: str) -> int | None:
         """Return the rise of the run's own watch on a system counter, over all hosts; None when nobody watched."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.model import Event, Manifest, ReceiverInfo, SenderSummary, StreamSummary, Summary, Window
+from harness.model.witness import SenderImpairment
 from harness.units import NS_PER_S
 
 SymptomKind = Literal[
@@ -25,9 +27,10 @@ SymptomKind = Literal[
     "egress",
     "igmp-version",
     "not-sent",
+    "impaired",
 ]
 """A drop-out; losses outside drop-outs; delivery in bursts; refusals; packets on another interface than expected; an
-interface that fell back to an older IGMP version; packets that the sender did not send."""
+interface that fell back to an older IGMP version; packets that the sender did not send, or left out on purpose."""
 
 MAX_WINDOWS = 200
 """Windows of a stream that are explained one by one, the longest first."""
@@ -36,6 +39,8 @@ SHORT_PACKETS, SHORT_NS = 10, 300_000_000
 START_NS, END_NS = NS_PER_S, 200_000_000
 """What may be missing at the edges of a healthy run: reports take a moment, and so do ends."""
 LEAVE_NS = 500_000_000
+LEFT_OUT = 0.9
+"""Share of a window that a sender left out on purpose, from which on the window needs no other explanation."""
 MIN_SHARE_NOT_SENT = 0.02
 MIN_NOT_SENT = 5
 _OPEN_ENDED = ("stopped", "stopped_or_ended", "silent_end")
@@ -79,10 +84,17 @@ class Symptom:
         return self.end_ns - self.start_ns
 
 
-def find_symptoms(summary: Summary, manifest: Manifest) -> list[Symptom]:
-    """Return all symptoms but those that only evidence shows (`egress`, `igmp-version`), in the order of streams."""
+def find_symptoms(summary: Summary, manifest: Manifest, impairments: Sequence[SenderImpairment] = ()) -> list[Symptom]:
+    """Return all symptoms but those that only evidence shows (`egress`, `igmp-version`), in the order of streams.
+
+    What a sender left out of its own stream on purpose, by its record, is a symptom of its own and part of no other.
+    """
     receivers = {info.name: info for info in manifest.receivers}
-    found = [symptom for stream in summary.streams for symptom in _of_stream(stream, receivers, summary, manifest)]
+    found = [
+        symptom
+        for stream in summary.streams
+        for symptom in _of_stream(stream, receivers, summary, manifest, LeftOut.of(stream, impairments))
+    ]
     for sender in summary.senders:
         found += _of_sender(sender, summary, manifest)
     for event in summary.events:
@@ -117,13 +129,18 @@ def _of_silence(stream: StreamSummary, info: ReceiverInfo | None, manifest: Mani
 
 
 def _of_stream(
-    stream: StreamSummary, receivers: dict[str, ReceiverInfo], summary: Summary, manifest: Manifest
+    stream: StreamSummary,
+    receivers: dict[str, ReceiverInfo],
+    summary: Summary,
+    manifest: Manifest,
+    left_out: LeftOut,
 ) -> Iterator[Symptom]:
     events, streams = summary.events, summary.streams
     lost, not_sent = stream.lost or 0, stream.attribution.not_sent
     if lost and not_sent >= 0.9 * lost:
         return  # the sender's account is the symptom
     info = receivers.get(stream.receiver)
+    of_stream = functools.partial(Symptom, stream=stream, receiver=stream.receiver, group=stream.group)
     if not stream.received and not stream.windows:
         yield from _of_silence(stream, info, manifest)
     unusual = [
@@ -131,46 +148,75 @@ def _of_stream(
         for window in stream.windows
         if not _is_usual(window, stream, info, events, manifest) and not _is_taken_over(window, stream, streams)
     ]
+    short = [window for window in unusual if _is_short(window)]
     long = [window for window in unusual if not _is_short(window)]
-    for window in sorted(long, key=lambda each: -each.duration_ns)[:MAX_WINDOWS]:
+    n_impaired = 0
+    for place, window in enumerate(sorted(long, key=lambda each: -each.duration_ns)):
+        n_missing = window.packets if window.packets is not None else 1
+        n_left_out = min(n_missing, left_out.within(window))
+        n_impaired += n_left_out
+        if n_left_out >= LEFT_OUT * n_missing or place >= MAX_WINDOWS:
+            continue
         start_ns = max(window.start_ns, _joined_ns(stream, info, events) or 0)
-        yield Symptom(
+        yield of_stream(
             kind="window",
-            stream=stream,
-            receiver=stream.receiver,
-            group=stream.group,
             start_ns=min(start_ns, window.end_ns),
             end_ns=window.end_ns,
-            n_packets=window.packets if window.packets is not None else 1,
+            n_packets=n_missing - n_left_out,
             is_from_start=window.kind in ("never_received", *_AT_START),
             is_to_end=window.kind in ("never_received", *_OPEN_ENDED),
             kind_of_window=window.kind,
             period_ns=window.period_ns,
         )
     scattered = (stream.isolated or 0) + (stream.edge or 0) + sum(each.lost for each in stream.thinning)
-    scattered += sum(window.packets or 0 for window in unusual if _is_short(window))
-    if scattered and stream.first_rx_ns is not None and stream.last_rx_ns is not None:
-        yield Symptom(
-            kind="scattered",
-            stream=stream,
-            receiver=stream.receiver,
-            group=stream.group,
-            start_ns=stream.first_rx_ns,
-            end_ns=stream.last_rx_ns,
-            n_packets=scattered,
-        )
+    scattered += sum(window.packets or 0 for window in short)
+    n_in_windows = sum(map(left_out.within, stream.windows)) - sum(map(left_out.within, short))
+    n_left_out = min(scattered, left_out.n - n_in_windows)
+    n_impaired, scattered = n_impaired + n_left_out, scattered - n_left_out
+    if stream.first_rx_ns is not None and stream.last_rx_ns is not None:
+        whole = functools.partial(of_stream, start_ns=stream.first_rx_ns, end_ns=stream.last_rx_ns)
+        if scattered:
+            yield whole(kind="scattered", n_packets=scattered)
+        if n_impaired:
+            yield whole(kind="impaired", n_packets=n_impaired)
     bursts = burst_period(stream)
     if bursts is not None and lost <= 0.01 * (stream.expected or 0):
-        yield Symptom(
+        yield of_stream(
             kind="bursty",
-            stream=stream,
-            receiver=stream.receiver,
-            group=stream.group,
             start_ns=stream.first_rx_ns or 0,
             end_ns=stream.last_rx_ns or 0,
             period_ns=bursts[0],
             text=f"{bursts[1]}",
         )
+
+
+class LeftOut:
+    """The numbers of the probes that a stream's own sender left out or damaged, on its record.
+
+    Attributes:
+      n: how many.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = sorted(set(numbers))
+        self.n = len(self._numbers)
+
+    @classmethod
+    def of(cls, stream: StreamSummary, impairments: Sequence[SenderImpairment]) -> LeftOut:
+        """Return those of one stream."""
+        mine = [each for each in impairments if (each.stream_id, each.epoch) == (stream.stream_id, stream.epoch)]
+        return cls(number for each in mine for number in (*(each.dropped or ()), *(each.corrupted or ())))
+
+    def within(self, window: Window) -> int:
+        """Return how many of them lie within a window; 0 for one without numbers.
+
+        >>> window = Window(kind="mid_run", first_seq=4, last_seq=6, start_ns=0, end_ns=1, packets=3)
+        >>> LeftOut([3, 4, 6, 9]).within(window)
+        2
+        """
+        if window.first_seq is None or window.last_seq is None:
+            return 0
+        return bisect_right(self._numbers, window.last_seq) - bisect_left(self._numbers, window.first_seq)
 
 
 def _joined_ns(stream: StreamSummary, info: ReceiverInfo | None, events: list[Event]) -> int | None:

@@ -6,10 +6,12 @@ through each switch and router, and inside the receiver's host.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from harness.model import StreamSummary, Summary
 from harness.model.lab_record import Fault, LabRecord, Ledger, LedgerLine, Path
+from harness.model.witness import SenderImpairment
 
 SILENT_KINDS = ("block", "address", "route", "link-down", "recreate")
 """Impairments after which a host may swallow datagrams that no counter shows."""
@@ -31,18 +33,32 @@ class HostCounts:
     filters: tuple[str, ...] = ()
 
 
-def balance(record: LabRecord, summary: Summary, hosts: dict[str, HostCounts]) -> list[Ledger]:
+def balance(
+    record: LabRecord,
+    summary: Summary,
+    hosts: dict[str, HostCounts],
+    impairments: Sequence[SenderImpairment] = (),
+) -> list[Ledger]:
     """Return the ledger of every path that the lab knows, in its order.
 
     Args:
       record: what the lab counted.
       summary: of the run.
       hosts: by receiver, "rx" or "rx/name".
+      impairments: what senders did to their own streams.
     """
-    return [_ledger(path, record, summary, hosts.get(path.receiver, HostCounts())) for path in record.paths]
+    return [
+        _ledger(path, record, summary, hosts.get(path.receiver, HostCounts()), impairments) for path in record.paths
+    ]
 
 
-def _ledger(path: Path, record: LabRecord, summary: Summary, host: HostCounts) -> Ledger:
+def _ledger(
+    path: Path,
+    record: LabRecord,
+    summary: Summary,
+    host: HostCounts,
+    impairments: Sequence[SenderImpairment],
+) -> Ledger:
     senders = [sender for sender in summary.senders if sender.group == path.group]
     # what the queue of the sender's own interface refuses has passed the meter before it, and is a drop on the cable
     n_refused = sum(sender.errnos.get("ENOBUFS", 0) for sender in senders)
@@ -64,7 +80,13 @@ def _ledger(path: Path, record: LabRecord, summary: Summary, host: HostCounts) -
     )
     if elsewhere:
         lines.append(LedgerLine(where=path.sender, kind="other way", packets=elsewhere, by="another interface"))
-    _note(unexplained, f"{path.sender}: sent, and never left", sent - elsewhere - at(first))
+    ours = {(sender.stream_id, sender.epoch) for sender in senders}
+    left_out = sum(
+        len(each.dropped or ()) - each.n_duplicated for each in impairments if (each.stream_id, each.epoch) in ours
+    )
+    if left_out:
+        lines.append(LedgerLine(where=path.sender, kind="counted", packets=left_out, by="stream.impair"))
+    _note(unexplained, f"{path.sender}: sent, and never left", sent - elsewhere - left_out - at(first))
     for place, (out, into) in enumerate(zip(path.points[::2], path.points[1::2], strict=True)):
         faults = _on_cable(record.faults, out, into)
         missing = at(out) - at(into)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from harness.analysis.evidence import load_evidence
+from harness.analysis.impaired import load_impairments
 from harness.errors import RecordError
 from harness.evidence import risen
 from harness.lab.ledger import HostCounts, balance
@@ -37,7 +38,8 @@ def account(path: Path) -> list[Ledger]:
     if summary is None:
         raise RecordError(f"{path} was not analyzed; run harness analyze {path} first")
     told = {key: value for key, value in reader.manifest.resolved.items() if key in Scenario.__struct_fields__}
-    ledgers = balance(record, summary, _host_counts(path, msgspec.convert(told, Scenario), record))
+    hosts = _host_counts(path, msgspec.convert(told, Scenario), record)
+    ledgers = balance(record, summary, hosts, load_impairments(reader))
     write_document(path / LEDGER, ledgers)
     return ledgers
 

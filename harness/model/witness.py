@@ -89,6 +89,28 @@ class HostEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     witnesses: list[WitnessSeries] = []
 
 
+class SenderImpairment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a sender of ours did to its own stream because its scenario asked for it (`[stream.impair]`).
+
+    Attributes:
+      stream_id, epoch: of the stream.
+      loss, corrupt: the ratios asked for, "0.2%".
+      dropouts_ns: the drop-outs asked for, (start, end) from the stream's first due time.
+      dropped, corrupted: numbers of the probes that it left out or damaged, ascending; None where its record
+        (`truth.jsonl`) is missing or cannot be read.
+      n_duplicated: probes of which it sent a second copy.
+    """
+
+    stream_id: int
+    epoch: int
+    loss: str = "0%"
+    corrupt: str = "0%"
+    dropouts_ns: list[tuple[int, int]] = []
+    dropped: list[int] | None = None
+    corrupted: list[int] | None = None
+    n_duplicated: int = 0
+
+
 class SwitchSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a switch that lets itself be read said of itself at a moment: ports by group, and who asks."""
 
@@ -104,4 +126,5 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     version: int = EVIDENCE_VERSION
     hosts: list[HostEvidence] = []
+    impairments: list[SenderImpairment] = []
     switches: list[SwitchSample] = []

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import msgspec
 from diagnosis_cases import ENDPOINT, RX, Run, S, Stream, at, drop_rule, snapshot
 
+from harness.model.witness import SenderImpairment
+
 SOCKETS = ("second-socket", "reopened-socket")
 UPSTREAM = ("tap", *SOCKETS)
 ALL = (*UPSTREAM, "unicast-twin")
@@ -279,6 +281,18 @@ def macos_local_network() -> Run:
     return run.event(3.0, "errno", "rx: EHOSTUNREACH (No route to host)", "rx")
 
 
+def impaired_at_sender() -> Run:
+    run = Run()
+    run.stream.isolated = 20
+    run.stream.lost_at = [12.0 + 0.3 * k for k in range(20)]
+    dropped = [*range(800, 1000), *range(1200, 1800, 30)]
+    run.impairments = [
+        SenderImpairment(stream_id=1, epoch=1, loss="2%", dropouts_ns=[(8 * S, 10 * S)], dropped=dropped, corrupted=[])
+    ]
+    run.out = {"eth0": [(0.0, 8.0), (10.0, 20.0)]}
+    return run.gap(8.0, 10.0, *UPSTREAM)
+
+
 POSITIVE: dict[str, tuple[str, Callable[[], Run]]] = {
     "mute-querier": ("membership-expired", membership_expired),
     "querier-off": ("querier-lost", querier_lost),
@@ -312,6 +326,7 @@ POSITIVE: dict[str, tuple[str, Callable[[], Run]]] = {
     "shared-bottleneck": ("shared-bottleneck", shared_bottleneck),
     "outage": ("network-outage", network_outage),
     "blind": ("cannot-tell", cannot_tell),
+    "impaired": ("impaired-at-sender", impaired_at_sender),
     "not-sent": ("not-sent", not_sent),
     "sender-stopped": ("sender-stopped", sender_stopped),
     "macos": ("macos-local-network", macos_local_network),

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from harness.diagnosis.finding import Rule
-from harness.diagnosis.rules import answers, host, membership, network, platform, receiver, sender, unexplained
+from harness.diagnosis.rules import (
+    answers,
+    host,
+    impaired,
+    membership,
+    network,
+    platform,
+    receiver,
+    sender,
+    unexplained,
+)
 
 RULES: tuple[Rule, ...] = (
     *host.RULES,
@@ -11,6 +21,7 @@ RULES: tuple[Rule, ...] = (
     *platform.RULES,
     *membership.RULES,
     *answers.RULES,
+    *impaired.RULES,
     *sender.RULES,
     *network.RULES,
     *unexplained.RULES,
