@@ -55,10 +55,22 @@ async def run_tool(*arguments: str, text: str | None = None) -> str:
         )
     if scope.cancelled_caught:
         raise LabError(f"{shown} gave no answer within {LIMIT_S:.0f} s")
-    return _answer(shown, done.returncode, done.stdout, done.stderr, text)
+    return answer_of(shown, done.returncode, done.stdout, done.stderr, text)
 
 
-def _answer(shown: str, code: int, stdout: bytes, stderr: bytes, text: str | None) -> str:
+def answer_of(shown: str, code: int, stdout: bytes, stderr: bytes, text: str | None) -> str:
+    """Return what a tool that has ended printed.
+
+    Args:
+      shown: the command, as an error names it.
+      code: its exit code.
+      stdout: what it printed.
+      stderr: what it complained of.
+      text: the batch that it got on stdin, of which the error quotes the line that failed; None for nothing.
+
+    Raises:
+      LabError: it failed; the first line that it said, and what the lab needs where it is a right that is missing.
+    """
     if code == 0:
         return stdout.decode(errors="replace")
     reasons = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]

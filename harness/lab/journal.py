@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import psutil
 
 from harness.errors import LabError
 from harness.evidence import boot_id
+from harness.lab import cgroups
 from harness.lab.commands import run_now
 
 _SUFFIX = ".jsonl"
@@ -93,10 +95,8 @@ def destroy(kind: str, name: str) -> None:
     if kind == "namespace":
         run_now("ip", "netns", "delete", name)
     elif kind == "cgroup":
-        try:
-            Path(name).rmdir()
-        except OSError:
-            return  # gone, or a process of the killed lab is still ending in it: the next clean-up finds it empty
+        with contextlib.suppress(LabError):  # a process of the killed lab is still ending in it
+            cgroups.remove(Path(name))
 
 
 def _leftover(path: Path) -> Leftover | None:

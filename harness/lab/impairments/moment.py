@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import trio
 
 from harness.errors import LabError
-from harness.lab.commands import LIMIT_S, _answer, find_tool
+from harness.lab.commands import LIMIT_S, answer_of, find_tool
 
 Log = Callable[[dict[str, object]], None]
 """Takes one record of the truth log: {"t_ns", "t_done_ns", "do", "kind", "at", "commands"}."""
@@ -152,7 +152,7 @@ class _Primed:
         assert self._result is not None
         shown = " ".join(self._script.command)
         text = _COMMENT.decode() + self._script.text
-        _answer(shown, self._result.returncode, self._result.stdout, self._result.stderr, text)
+        answer_of(shown, self._result.returncode, self._result.stdout, self._result.stderr, text)
 
 
 async def _run(scripts: Sequence[Script]) -> tuple[int, int]:
