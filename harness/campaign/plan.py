@@ -29,9 +29,8 @@ from harness.model.campaign import (
 from harness.model.campaign_text import combinations, filled, is_timed, parse_campaign, step_kind
 from harness.model.scenario import Expect, Receiver, Scenario, TimedEvent
 from harness.model.scenario_text import check_scenario, parse_scenario
+from harness.model.witness import WITNESS_KINDS
 from harness.units import NS_PER_S, parse_duration
-
-WITNESS_KINDS = ("unicast-twin", "second-socket", "reopened-socket", "tap")
 
 LINK_NS, DOCTOR_NS, ANALYSIS_NS, COMMAND_NS = 5 * NS_PER_S, NS_PER_S, 2 * NS_PER_S, NS_PER_S
 """What steps are taken to last in the estimate, where the file does not say."""

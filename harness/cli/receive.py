@@ -136,13 +136,11 @@ def witness_kinds(text: str | None) -> list[WitnessKind] | None:
     >>> witness_kinds("tap,second-socket"), witness_kinds("none"), witness_kinds(None)
     (['tap', 'second-socket'], [], None)
     """
-    from typing import get_args
-
-    from harness.model.witness import WitnessKind
+    from harness.model.witness import WITNESS_KINDS
 
     if text is None or text == "none":
         return None if text is None else []
-    known: dict[str, WitnessKind] = {kind: kind for kind in get_args(WitnessKind)}
+    known = {str(kind): kind for kind in WITNESS_KINDS}
     kinds = [kind.strip() for kind in text.split(",")]
     for kind in kinds:
         if kind not in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -15,6 +15,7 @@ WitnessKind = Literal["unicast-twin", "second-socket", "reopened-socket", "tap"]
 program, open all the time; "reopened-socket" one opened anew again and again; "tap" the frames on the interface, before
 addresses, routes and filters have their say.
 """
+WITNESS_KINDS: tuple[WitnessKind, ...] = get_args(WitnessKind)
 
 
 class WitnessSeries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -111,20 +112,9 @@ class SenderImpairment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     n_duplicated: int = 0
 
 
-class SwitchSample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a switch that lets itself be read said of itself at a moment: ports by group, and who asks."""
-
-    t_ns: int
-    switch: str
-    members: dict[str, list[str]] = {}
-    querier: str = ""
-    settings: dict[str, Any] = {}
-
-
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that a diagnosis has beside the Summary; `switches` only where the switch is ours to read."""
+    """All that a diagnosis has beside the Summary: what the hosts of the run can know in the field, and no switch."""
 
     version: int = EVIDENCE_VERSION
     hosts: list[HostEvidence] = []
     impairments: list[SenderImpairment] = []
-    switches: list[SwitchSample] = []

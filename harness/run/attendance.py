@@ -5,20 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.errors import UsageError
 from harness.model import Endpoint, parse_address, parse_endpoint
 from harness.model.scenario import Receiver, Scenario
-from harness.model.witness import Attendance, Twin, WitnessKind
+from harness.model.witness import WITNESS_KINDS, Attendance, Twin, WitnessKind
 from harness.net import list_interfaces
 
 if TYPE_CHECKING:
     from harness.run.plan import ReceiverPlan, StreamPlan
 
-ALL_KINDS: tuple[WitnessKind, ...] = get_args(WitnessKind)
 FIRST_PORT, N_PORTS = 20_000, 10_000
 """Twins' ports are taken from here, below those that systems give to programs that ask for any."""
 
@@ -51,7 +50,7 @@ def witnesses_of(receiver: Receiver) -> tuple[WitnessKind, ...]:
     """
     if receiver.witnesses is not None:
         return tuple(dict.fromkeys(receiver.witnesses))
-    return () if receiver.offload else ALL_KINDS
+    return () if receiver.offload else WITNESS_KINDS
 
 
 def is_sender_tapped(
