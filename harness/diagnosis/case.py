@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from harness.diagnosis.egress import Egress, egress_of
+from harness.diagnosis.elsewhere import queries_heard, tapped_beside
 from harness.diagnosis.igmp import View, view_of
 from harness.diagnosis.snapshots import Snapshots
-from harness.diagnosis.switches import asks, forgot
 from harness.diagnosis.symptoms import Symptom, address_of, find_symptoms
 from harness.diagnosis.witnesses import Ears, Hearing
 from harness.errors import UsageError
@@ -301,7 +301,7 @@ class Case:
         mine = [each for each in self.symptoms if each.kind == "window" and each.receiver == receiver]
         return sorted((each for each in mine if not group or each.group == group), key=lambda each: each.start_ns)
 
-    # Memberships on the wire, and the switch
+    # Memberships on the wire
 
     def igmp(self, symptom: Symptom) -> View:
         """Return the queries and reports that concern a symptom's group at its receiver."""
@@ -338,22 +338,14 @@ class Case:
                 found.add(bare)
         return found
 
-    def asked_elsewhere(self, symptom: Symptom, start_ns: int, end_ns: int) -> int:
-        """Return how many general queries other interfaces heard in a time."""
-        group, mine = self.group(symptom), self.igmp(symptom).link
-        if self.summary.membership is None or group is None:
-            return 0
-        family = "IGMP" if group.version == 4 else "MLD"
-        others = [each for each in self.summary.membership.links if each.family == family and each is not mine]
-        return max((sum(start_ns <= t_ns <= end_ns for t_ns in each.query_ns) for each in others), default=0)
-
-    def switch_asks(self, start_ns: int, end_ns: int) -> bool | None:
-        """Return whether a readable switch asked, or knew who did, all through a time; None when not told."""
-        return asks(self.evidence.switches, start_ns, end_ns)
-
-    def switch_forgot(self, symptom: Symptom) -> bool | None:
-        """Return whether a readable switch lost a port of the group within a drop-out; None when not told."""
-        return forgot(self.evidence.switches, address_of(symptom.group), symptom.start_ns, symptom.end_ns)
+    def asked_elsewhere(self, symptom: Symptom, start_ns: int, end_ns: int) -> int | None:
+        """Return how many general queries another interface heard on the receiver's network; None if none listened."""
+        group, interface = self.group(symptom), self.interface(symptom)
+        if group is None or interface is None:
+            return None
+        mine = (self.receiver_host(symptom).name, interface)
+        places = tapped_beside(mine, self.manifest, self.hosts)
+        return queries_heard(self.summary.membership, places, group.version, start_ns, end_ns)
 
     # Words
 

@@ -27,7 +27,7 @@ from harness.model import (
     Summary,
     Window,
 )
-from harness.model.witness import Evidence, HostEvidence, SenderImpairment, SwitchSample, WitnessKind, WitnessSeries
+from harness.model.witness import Evidence, HostEvidence, SenderImpairment, WitnessKind, WitnessSeries
 
 S = 1_000_000_000
 T0 = 1_795_000_000 * S
@@ -160,7 +160,6 @@ class Run:
         self.out: dict[str, list[tuple[float, float]]] = {"eth0": [(0.0, seconds)]}
         self.is_out_watched = True
         self.is_igmp_watched = True
-        self.switches: list[SwitchSample] = []
         self.impairments: list[SenderImpairment] = []
         self.counters: dict[str, int] = {"IPReversePathFilter": 0, "RcvbufErrors": 0, "ReasmFails": 0}
         self.snapshots: dict[str, dict[str, Any]] = {"rx": snapshot(RX), "tx": snapshot(TX)}
@@ -257,7 +256,7 @@ class Run:
                 now["counters"] = {"ip": {key: 5 + rise for key, rise in self.counters.items()}}
             witnesses = heard if name == "rx" else out if name == "tx" else []
             hosts.append(HostEvidence(name=name, before=before, after=now, witnesses=witnesses))
-        return Evidence(hosts=hosts, switches=self.switches, impairments=self.impairments)
+        return Evidence(hosts=hosts, impairments=self.impairments)
 
     def _manifest(self) -> Manifest:
         return Manifest(

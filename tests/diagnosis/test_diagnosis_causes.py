@@ -2,13 +2,12 @@
 
 import msgspec
 import pytest
-from diagnosis_cases import Run, Stream, at, drop_rule
+from diagnosis_cases import Run, Stream, at, drop_rule, snapshot
 from diagnosis_scenarios import POSITIVE, UPSTREAM
 
 from harness.diagnosis import catalogue, diagnose
 from harness.diagnosis.rules import RULES
 from harness.model import Verdict
-from harness.model.witness import SwitchSample
 
 SOCKETS = ("second-socket", "reopened-socket")
 
@@ -293,10 +292,34 @@ def test_packets_in_the_bin_where_the_way_changed_do_not_hide_the_other_way() ->
     assert verdicts(run)[0].name == "egress-moved"
 
 
-def test_a_switch_that_can_be_read_tells_who_did_not_ask() -> None:
-    silent, asking = Run().gap(9.54, 20.0, *UPSTREAM, kind="stopped"), Run().gap(9.54, 20.0, *UPSTREAM, kind="stopped")
-    for run, querier in ((silent, 0), (asking, 1)):
-        run.queries, run.reports = [0.2, 3.2], [-0.5, 0.3, 3.3]
-        run.switches = [SwitchSample(t_ns=at(t), switch="sw", settings={"mcast_querier": querier}) for t in (5, 7, 9)]
+def deafened_by_queries() -> Run:
+    """A receiver that hears no query after 3.2 s, and goes silent when its last report has run out."""
+    run = Run().gap(9.54, 20.0, *UPSTREAM, kind="stopped")
+    run.queries, run.reports = [0.2, 3.2], [-0.5, 0.3, 3.3]
+    return run
+
+
+def test_an_interface_elsewhere_on_the_network_tells_who_did_not_ask() -> None:
+    silent, asked = deafened_by_queries(), deafened_by_queries()
+    asked.other_queries = [0.2 + 3 * k for k in range(7)]
     assert verdicts(silent)[0].name == "querier-lost"
-    assert verdicts(asking)[0].name == "queries-not-reaching-host"
+    assert any("no other interface of this network" in text for text in verdicts(silent)[0].evidence_for)
+    assert verdicts(asked)[0].name == "queries-not-reaching-host"
+    assert any("another interface of this network heard 2" in text for text in verdicts(asked)[0].evidence_for)
+
+
+@pytest.mark.parametrize("way", ["other network", "no tap", "no address"])
+def test_an_interface_that_cannot_hear_this_network_s_queries_tells_nothing(way: str) -> None:
+    told = []
+    for other_queries in ([], [0.2 + 3 * k for k in range(7)]):
+        run = deafened_by_queries()
+        run.other_queries = other_queries
+        if way == "other network":
+            run.snapshots["tx"] = snapshot("10.9.0.1")
+        elif way == "no tap":
+            run.is_out_watched = False
+        else:
+            run.snapshots["tx"]["interfaces"]["eth0"]["addresses"] = []
+        told.append(verdicts(run))
+    assert told[0] == told[1]
+    assert "no other tap on this network" in told[0][0].settled_by

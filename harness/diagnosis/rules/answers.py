@@ -50,10 +50,6 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
     denied = filtered(case, symptom, is_igmp=True)
     yes = f"a rule of the receiver's packet filter denies IGMP: {denied[0][0]}" if denied else ""
     weighing.add(1, True if denied else None, yes=yes)
-    forgot = case.switch_forgot(symptom)
-    weighing.add(
-        1, forgot, yes="the switch had no port for the group meanwhile", no="the switch kept the port", factor=0.2
-    )
     _same_version(weighing, case, symptom)
     upstream(weighing, case, symptom)
     return weighing.result()
@@ -95,10 +91,6 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
         yes="it lasted no longer than to the next query and its answer",
         no="it lasted longer than to the next query and its answer",
         factor=0.5,
-    )
-    forgot = case.switch_forgot(symptom)
-    weighing.add(
-        1, forgot, yes="the switch had no port for the group meanwhile", no="the switch kept the port", factor=0.2
     )
     flaps = [each for each in case.changes_near("link", start_ns) if not case.is_other_interface(each, symptom)]
     weighing.add(0.5, not flaps, no="a link changed as it began", factor=0.3)

@@ -58,22 +58,22 @@ def _same_age(case: Case, symptom: Symptom, view: View) -> bool | None:
     return True if max(ages) - min(ages) <= max(EXACT_NS, max(ages) // 10) else None
 
 
-def _switch_asks(weighing: Weighing, case: Case, symptom: Symptom, view: View, *, wants: bool, weight: float) -> None:
-    """Add whether the switch, or another interface's tap, tells of queries that this host did not hear."""
+def _asked_elsewhere(
+    weighing: Weighing, case: Case, symptom: Symptom, view: View, *, wants: bool, weight: float
+) -> None:
+    """Add whether other interfaces of this network heard queries that this host did not."""
     last_ns = view.last_query_before(symptom.start_ns)
     start_ns = (last_ns + view.interval_ns // 2) if last_ns is not None else symptom.start_ns - view.lifetime_ns
-    asks = case.switch_asks(start_ns, symptom.start_ns)
-    elsewhere = case.asked_elsewhere(symptom, start_ns, symptom.start_ns)
-    if elsewhere:
-        asks = True
-    text = f"another interface heard {elsewhere:,} queries meanwhile" if elsewhere else "the switch had a querier"
-    no = "the switch says that nobody asks"
+    n_heard = case.asked_elsewhere(symptom, start_ns, symptom.start_ns)
+    is_long = symptom.start_ns - start_ns >= view.interval_ns
+    heard = f"another interface of this network heard {n_heard or 0:,} queries meanwhile"
+    silent = "no other interface of this network heard a query meanwhile, either"
     weighing.add(
         weight,
-        None if asks is None else asks is wants,
-        yes=text if wants else no,
-        no=no if wants else text,
-        unknown="whether queries were sent: no switch to read, no tap elsewhere",
+        None if n_heard is None or not (n_heard or is_long) else (n_heard > 0) is wants,
+        yes=heard if wants else silent,
+        no=silent if wants else heard,
+        unknown="whether queries were sent: no other tap on this network",
         factor=0.1,
     )
 
@@ -89,7 +89,7 @@ def membership_expired(case: Case, symptom: Symptom) -> Finding | None:
     asked(weighing, symptom, view, wants=False)
     _expiry(weighing, case, symptom, view)
     upstream(weighing, case, symptom)
-    _switch_asks(weighing, case, symptom, view, wants=False, weight=1)
+    _asked_elsewhere(weighing, case, symptom, view, wants=False, weight=1)
     was_regular = view.was_regular_before(symptom.start_ns)
     weighing.add(
         1,
@@ -118,7 +118,7 @@ def querier_lost(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(3, True, yes=text)
     _expiry(weighing, case, symptom, view)
     upstream(weighing, case, symptom)
-    _switch_asks(weighing, case, symptom, view, wants=False, weight=1)
+    _asked_elsewhere(weighing, case, symptom, view, wants=False, weight=1)
     taken = [each for each in view.changes if each.t_ns <= symptom.start_ns]
     weighing.add(1, not taken, no="another querier had taken over before", factor=0.3)
     return weighing.result()
@@ -142,7 +142,7 @@ def queries_not_reaching(case: Case, symptom: Symptom) -> Finding | None:
         )
     else:
         asked(weighing, symptom, view, wants=False)
-        _switch_asks(weighing, case, symptom, view, wants=True, weight=4)
+        _asked_elsewhere(weighing, case, symptom, view, wants=True, weight=4)
     _expiry(weighing, case, symptom, view, weight=2)
     upstream(weighing, case, symptom)
     return weighing.result()
@@ -207,8 +207,8 @@ RULES = (
         "({when})",
         WINDOW,
         queries_not_reaching,
-        "the switch or another interface has queries, the receiver's tap sees none; packets stop after a membership "
-        "interval",
+        "another interface of this network hears queries, the receiver's tap sees none; packets stop after a "
+        "membership interval",
         "a capture of IGMP at the switch's port and at the receiver at the same time",
         "allow IGMP (protocol 2) and MLD to this host: ACLs, access point's multicast filter, packet filter on ingress",
         "RFC 4541 2.1.1",
