@@ -59,7 +59,6 @@ class Symptom:
       start_ns, end_ns: when.
       n_packets: packets missing; what it weighs beside other symptoms.
       is_from_start, is_to_end: nothing was heard before it, or after it.
-      kind_of_window: the window's class.
       text: errno and the like.
       sender: whose account it stands in.
     """
@@ -73,7 +72,6 @@ class Symptom:
     n_packets: int = 1
     is_from_start: bool = False
     is_to_end: bool = False
-    kind_of_window: str = ""
     period_ns: int | None = None
     text: str = ""
     sender: SenderSummary | None = None
@@ -124,7 +122,6 @@ def _of_silence(stream: StreamSummary, info: ReceiverInfo | None, manifest: Mani
             end_ns=info.left_ns or end_ns,
             is_from_start=True,
             is_to_end=True,
-            kind_of_window="never_received",
         )
 
 
@@ -165,7 +162,6 @@ def _of_stream(
             n_packets=n_missing - n_left_out,
             is_from_start=window.kind in ("never_received", *_AT_START),
             is_to_end=window.kind in ("never_received", *_OPEN_ENDED),
-            kind_of_window=window.kind,
             period_ns=window.period_ns,
         )
     scattered = (stream.isolated or 0) + (stream.edge or 0) + sum(each.lost for each in stream.thinning)

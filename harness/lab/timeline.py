@@ -27,12 +27,11 @@ class Timeline:
       topology: the lab.
       meters: its meters, put back where a cable is made anew.
       events: of the scenario; those without an impairment are not its business.
-      seed: of everything random.
       log: takes the ground truth, a record each time that something is done or undone.
     """
 
-    def __init__(self, topology: LabTopology, meters: Meters, events: list[TimedEvent], *, seed: int, log: Log) -> None:
-        self._topology, self._meters, self._seed, self._log = topology, meters, seed, log
+    def __init__(self, topology: LabTopology, meters: Meters, events: list[TimedEvent], *, log: Log) -> None:
+        self._topology, self._meters, self._log = topology, meters, log
         self._events = [event for event in events if event.impair is not None]
         self._applied: dict[int, Applied] = {}  # by the place of the event, as the faults are
         self._times: dict[int, list[int]] = {}
@@ -88,7 +87,7 @@ class Timeline:
             self._log(record)
 
         self._times[place] = times
-        applied = await apply(impair, self._topology, seed=self._seed + place, log=log)
+        applied = await apply(impair, self._topology, log=log)
         for kind, name in applied.owned:
             self._topology.own(kind, name)
         if isinstance(impair, Recreate):

@@ -70,7 +70,6 @@ def run_trials(
     *,
     n_jobs: int,
     real_timers: bool = False,
-    options: Sequence[str] = (),
     on_trial: OnTrial | None = None,
 ) -> Matrix:
     """Run the jobs and return the matrix; a Ctrl-C ends the runs that are on, and keeps what is done.
@@ -79,7 +78,6 @@ def run_trials(
       jobs: as planned.
       n_jobs: how many at once.
       real_timers: as for `harness lab run`.
-      options: further arguments for each run.
       on_trial: told of each trial as it ends.
     """
     done: dict[Path, Trial] = {}
@@ -87,7 +85,7 @@ def run_trials(
 
     async def one(job: Job, places: trio.Semaphore) -> None:
         async with places:
-            trial = await _trial(job, real_timers, options)
+            trial = await _trial(job, real_timers=real_timers)
         done[job.path] = trial
         if on_trial is not None:
             on_trial(trial, len(done), len(jobs))
@@ -111,10 +109,10 @@ def run_trials(
     )
 
 
-async def _trial(job: Job, real_timers: bool, options: Sequence[str]) -> Trial:
+async def _trial(job: Job, *, real_timers: bool) -> Trial:
     entry, start_s = job.entry, time.monotonic()
     words = ["lab", "run", entry.text, "--seed", str(job.seed)]
-    words += ["--output", str(job.path), "--no-report", "--json", *options, *(["--real-timers"] if real_timers else [])]
+    words += ["--output", str(job.path), "--no-report", "--json", *(["--real-timers"] if real_timers else [])]
     limit_s = MARGIN_S + math.ceil(duration_s(entry) * (REAL_TIMERS if real_timers else 1))
     error = await _run([sys.executable, "-m", "harness", *words], limit_s)
     trial = Trial(

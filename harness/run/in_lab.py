@@ -113,7 +113,7 @@ async def in_lab(
         async with open_lab(scenario, truths) as topology:
             meters = Meters(topology.layout, groups_of(scenario))
             await meters.install()
-            timeline = Timeline(topology, meters, scenario.event, seed=scenario.seed, log=truth.append)
+            timeline = Timeline(topology, meters, scenario.event, log=truth.append)
             await timeline.prepare()
             run = DistributedRun(placed(scenario, topology), folder, told=scenario)
             _enter_cgroups(run, topology)

@@ -129,7 +129,7 @@ async def test_a_blocked_program_neither_sends_nor_hears_multicast_and_its_unica
     wait_until(lambda: speaker.errno() == 0 and agent.ask("heard", "old"), "the first probe")
     free.heard()
 
-    applied = await apply(Block(host="rx"), lab, seed=1, log=lab.log.append)
+    applied = await apply(Block(host="rx"), lab, log=lab.log.append)
     speaker.say(range(5))
     assert (agent.ask("heard", "old"), free.heard()) == ([], [0, 1, 2, 3, 4])
     assert await applied.counted() == {"withheld deliveries": 5}
@@ -159,7 +159,7 @@ async def test_a_block_of_what_was_born_before_leaves_new_sockets_free(
     agent.ask("speak", "old out", group)
     speaker = Speaker(lab.spaces["tx"], group)
     wait_until(lambda: speaker.errno() == 0 and agent.ask("heard", "old"), "the first probe")
-    applied = await apply(Block(host="rx", born="before", errno="EPERM"), lab, seed=1, log=lab.log.append)
+    applied = await apply(Block(host="rx", born="before", errno="EPERM"), lab, log=lab.log.append)
     assert [kind for kind, _ in applied.owned] == ["cgroup"]
     agent.ask("listen", "new", group)
     agent.ask("speak", "new out", group)
@@ -180,7 +180,7 @@ async def test_a_block_of_one_way_leaves_the_other(lab: SwitchLab, agent: Agent,
     agent.ask("speak", "out", GROUP4)
     speaker = Speaker(lab.spaces["tx"], GROUP4)
     wait_until(lambda: speaker.errno() == 0 and agent.ask("heard", "in"), "the first probe")
-    applied = await apply(Block(host="rx", send=send, receive=receive), lab, seed=1, log=lab.log.append)
+    applied = await apply(Block(host="rx", send=send, receive=receive), lab, log=lab.log.append)
     assert agent.ask("errno", "out") == (errno.EHOSTUNREACH if send else 0)
     agent.ask("heard", "in")
     speaker.say(range(1))
@@ -191,7 +191,7 @@ async def test_a_block_of_one_way_leaves_the_other(lab: SwitchLab, agent: Agent,
 
 async def test_a_host_without_a_cgroup_cannot_be_blocked(lab: SwitchLab) -> None:
     with pytest.raises(LabError, match="host tx cannot be blocked: cgroup v2 is not writable here"):
-        await apply(Block(host="tx"), lab, seed=1, log=lab.log.append)
+        await apply(Block(host="tx"), lab, log=lab.log.append)
 
 
 def test_a_cgroup_is_made_once_and_removed_when_empty(lab: SwitchLab, agent: Agent) -> None:

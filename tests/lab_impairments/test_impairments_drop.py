@@ -60,7 +60,7 @@ async def test_drop_loses_all_before_it_is_undone_and_taps_see_what_they_would(
         speaker.say(range(3))
         assert listener.heard() == tx_tap.seen() == rx_tap.seen() == [0, 1, 2]
         drop = Drop(at=at, side=side, direction=direction, group=group, port=PORT)  # type: ignore[arg-type]  # parametrised
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         assert [speaker.errno(number) for number in range(3, 8)] == [refusal] * 5
         assert listener.heard() == []
         assert bool(tx_tap.seen()) is tx_tap_sees
@@ -79,7 +79,7 @@ async def test_named_sequences_are_lost_and_the_end_packet_that_bears_such_a_num
 ) -> None:
     with conversation(lab, group) as (speaker, listener, _, _):
         drop = Drop(at="rx:eth0", group=group, sequences=[[4, 6], [6, 7], [12, 12]])
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         speaker.say(range(12))
         speaker.sock.sendto(end_probe(12), speaker.destination)
         assert listener.heard() == [0, 1, 2, 3, 8, 9, 10, 11, 12]
@@ -90,7 +90,7 @@ async def test_named_sequences_are_lost_and_the_end_packet_that_bears_such_a_num
 async def test_every_third_is_lost_and_other_groups_are_not(lab: SwitchLab) -> None:
     with conversation(lab, GROUP4) as (speaker, listener, _, _), conversation(lab, OTHER4) as (other, heard, _, _):
         drop = Drop(at="rx:eth0", group=GROUP4, every=3)
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         speaker.say(range(9))
         other.say(range(9))
         assert listener.heard() == [1, 2, 4, 5, 7, 8]
@@ -103,7 +103,7 @@ async def test_every_third_is_lost_and_other_groups_are_not(lab: SwitchLab) -> N
 async def test_what_is_missing_is_what_the_rule_counted(lab: SwitchLab, side: str) -> None:
     with conversation(lab) as (speaker, listener, _, _):
         drop = Drop(at="rx:eth0", side=side, ratio="20%")  # type: ignore[arg-type]  # parametrised
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         speaker.say(range(2000))
         counts = await applied.counted()
         missing = 2000 - len(listener.heard())
@@ -122,7 +122,7 @@ async def test_only_datagrams_above_the_mtu_die_of_lost_fragments(
         speaker.say(range(2), size=3000)
         assert listener.heard() == [0, 1]
         drop = Drop(at=at, side=side, direction=direction, protocol="fragment")  # type: ignore[arg-type]  # parametrised
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         speaker.say(range(2, 4), size=3000)
         speaker.say(range(4, 6), size=1400)
         assert listener.heard() == [4, 5]
@@ -139,7 +139,7 @@ async def test_reports_that_are_lost_leave_the_switch_without_a_member(
 ) -> None:
     group = group.format({"network": 1, "host": 2}[side])  # not known to the switch from another test
     drop = Drop(at="rx:eth0", direction="out", protocol="membership", side=side)  # type: ignore[arg-type]  # as above
-    applied = await apply(drop, lab, seed=1, log=lab.log.append)
+    applied = await apply(drop, lab, log=lab.log.append)
     listener = Listener(lab.spaces["rx"], group)
     try:
         with pytest.raises(AssertionError, match="never came"):
@@ -156,7 +156,7 @@ async def test_reports_that_are_lost_leave_the_switch_without_a_member(
 async def test_the_log_holds_the_moment_and_the_commands(lab: SwitchLab) -> None:
     with conversation(lab) as (speaker, _, _, _):
         drop = Drop(at="rx:eth0")
-        applied = await apply(drop, lab, seed=1, log=lab.log.append)
+        applied = await apply(drop, lab, log=lab.log.append)
         speaker.say(range(1))
         await applied.undo()
     begin, end = lab.log
@@ -173,7 +173,7 @@ async def test_the_log_holds_the_moment_and_the_commands(lab: SwitchLab) -> None
 async def test_what_fails_is_one_line_and_leaves_nothing(lab: SwitchLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "far_end", lambda _place: ("mh-no-such-namespace", "eth0"))
     with pytest.raises(LabError, match=r"^ip netns exec mh-no-such-namespace .*nft -f -: Cannot open") as caught:
-        await apply(Drop(at="rx:eth0"), lab, seed=1, log=lab.log.append)
+        await apply(Drop(at="rx:eth0"), lab, log=lab.log.append)
     assert "\n" not in str(caught.value)
     assert lab.log == []
 
@@ -181,13 +181,13 @@ async def test_what_fails_is_one_line_and_leaves_nothing(lab: SwitchLab, monkeyp
 async def test_a_missing_tool_is_named_with_its_package(lab: SwitchLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.evidence.probe.shutil.which", lambda *_args, **_named: None)
     with pytest.raises(LabError, match=r"needs nft.*package nftables"):
-        await apply(Drop(at="rx:eth0"), lab, seed=1, log=lab.log.append)
+        await apply(Drop(at="rx:eth0"), lab, log=lab.log.append)
 
 
 async def test_two_impairments_of_one_place_end_each_for_itself(lab: SwitchLab) -> None:
     with conversation(lab) as (speaker, listener, _, _):
-        first = await apply(Drop(at="rx:eth0", sequences=[[1, 1]]), lab, seed=1, log=lab.log.append)
-        second = await apply(Drop(at="rx:eth0", sequences=[[2, 2]]), lab, seed=1, log=lab.log.append)
+        first = await apply(Drop(at="rx:eth0", sequences=[[1, 1]]), lab, log=lab.log.append)
+        second = await apply(Drop(at="rx:eth0", sequences=[[2, 2]]), lab, log=lab.log.append)
         speaker.say(range(4))
         assert listener.heard() == [0, 3]
         await first.undo()

@@ -69,7 +69,7 @@ async def test_every_second_arrives_twice_and_is_counted_once(
         own = Listener(lab.spaces["tx"], group)  # the sender's host is a member, too: no copy may come back to it
         wait_until(lambda: lab.mdb(group, "ptx"), "the sender's own membership")
         duplicate = Duplicate(at=at, direction=direction, side=side, group=group, every=2)  # type: ignore[arg-type]
-        applied = await apply(duplicate, lab, seed=1, log=lab.log.append)
+        applied = await apply(duplicate, lab, log=lab.log.append)
         speaker.say(range(4))
         assert sorted(listener.heard()) == [0, 0, 1, 2, 2, 3]
         assert (sorted(tx.seen()), sorted(rx.seen())) == (tx_tap, rx_tap)
@@ -90,7 +90,7 @@ async def test_every_second_arrives_twice_and_is_counted_once(
 )
 async def test_duplicates_that_nothing_can_make_are_refused(lab: SwitchLab, duplicate: Duplicate, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        await apply(duplicate, lab, seed=1, log=lab.log.append)
+        await apply(duplicate, lab, log=lab.log.append)
 
 
 def heard_one(speaker: Speaker, listener: Listener) -> bool:
@@ -121,7 +121,7 @@ async def test_a_group_lives_for_its_time_from_each_join_and_no_answer_renews_it
     rx = lab.spaces["rx"]
     key = f"net.{family}.conf.eth0.{older.partition('=')[0]}"
     in_space(rx, "sysctl", "-qw", f"{key}={older[-1] if version == 2 else 0}")
-    applied = await apply(Lifetime(at="rx:eth0", after="1250ms"), lab, seed=1, log=lab.log.append)
+    applied = await apply(Lifetime(at="rx:eth0", after="1250ms"), lab, log=lab.log.append)
     speaker = Speaker(lab.spaces["tx"], group)
     try:
         for _ in range(2):  # the second is a new join, after a leave
@@ -146,7 +146,7 @@ async def test_a_group_lives_for_its_time_from_each_join_and_no_answer_renews_it
 async def test_groups_joined_before_age_from_the_beginning_on(lab: SwitchLab) -> None:
     with conversation(lab) as (speaker, listener, _, _):
         began = time.monotonic()
-        applied = await apply(Lifetime(at="rx:eth0", after="300ms"), lab, seed=1, log=lab.log.append)
+        applied = await apply(Lifetime(at="rx:eth0", after="300ms"), lab, log=lab.log.append)
         assert 0.25 < last_heard(speaker, listener, 2) - began < 0.45
         await applied.undo()
         speaker.say(range(2))
@@ -155,7 +155,7 @@ async def test_groups_joined_before_age_from_the_beginning_on(lab: SwitchLab) ->
 
 async def test_a_shaped_sender_overflows_its_queue_and_what_is_missing_is_counted(lab: SwitchLab) -> None:
     with conversation(lab) as (speaker, listener, _, _):
-        applied = await apply(Shape(at="tx:eth0", rate="2Mbit/s", queue="16KB"), lab, seed=1, log=lab.log.append)
+        applied = await apply(Shape(at="tx:eth0", rate="2Mbit/s", queue="16KB"), lab, log=lab.log.append)
         speaker.say(range(100), size=1000)
         assert (await applied.counted())["dropped queue"] > 50
         await applied.undo()
@@ -168,7 +168,7 @@ async def test_a_shaped_sender_overflows_its_queue_and_what_is_missing_is_counte
 
 async def test_a_rate_in_packets_shapes_nothing(lab: SwitchLab) -> None:
     with pytest.raises(UsageError, match="bits per second"):
-        await apply(Shape(at="tx:eth0", rate="1kpps"), lab, seed=1, log=lab.log.append)
+        await apply(Shape(at="tx:eth0", rate="1kpps"), lab, log=lab.log.append)
 
 
 @pytest.mark.parametrize("side", ["network", "host"])
@@ -180,7 +180,7 @@ async def test_a_pulled_cable_takes_the_traffic_and_the_undo_brings_back_what_we
     rx.ip("route", "add", "default", "via", "fd77::1", "dev", "eth0")
     try:
         before = await routing_state(rx.name)
-        applied = await apply(LinkDown(at="rx:eth0", side=side), lab, seed=1, log=lab.log.append)  # type: ignore[arg-type]
+        applied = await apply(LinkDown(at="rx:eth0", side=side), lab, log=lab.log.append)  # type: ignore[arg-type]
         rx.wait_until_up("eth0", is_up=False)
         assert ("NO-CARRIER" in rx.ip("link", "show", "dev", "eth0")) is (side == "network")
         await applied.undo()
@@ -195,7 +195,7 @@ async def test_a_pulled_cable_takes_the_traffic_and_the_undo_brings_back_what_we
 
 
 async def test_recreating_is_the_labs_own_deed(lab: SwitchLab) -> None:
-    applied = await apply(Recreate(at="rx:eth0"), lab, seed=1, log=lab.log.append)
+    applied = await apply(Recreate(at="rx:eth0"), lab, log=lab.log.append)
     await applied.undo()
     assert lab.recreated == ["rx:eth0"]
     assert [record["kind"] for record in lab.log] == ["recreate"]
@@ -206,7 +206,7 @@ async def test_a_switch_gets_all_its_settings_and_has_the_old_ones_again(lab: Sw
         switch="sw", querier=False, snooping=False, igmp_version=2, mld_version=1, query_interval="77s"
     )
     before = bridge_settings(lab)
-    applied = await apply(setting, lab, seed=1, log=lab.log.append)
+    applied = await apply(setting, lab, log=lab.log.append)
     during = bridge_settings(lab)
     names = ("mcast_querier", "mcast_snooping", "mcast_igmp_version", "mcast_mld_version", "mcast_query_intvl")
     assert [during[name] for name in names] == [0, 0, 2, 1, 7700]
@@ -217,7 +217,7 @@ async def test_a_switch_gets_all_its_settings_and_has_the_old_ones_again(lab: Sw
 
 async def test_a_host_turns_to_the_older_version_that_the_switch_asks_in(lab: SwitchLab) -> None:
     with conversation(lab):
-        applied = await apply(SwitchSetting(switch="sw", igmp_version=2), lab, seed=1, log=lab.log.append)
+        applied = await apply(SwitchSetting(switch="sw", igmp_version=2), lab, log=lab.log.append)
         wait_until(lambda: " V2" in in_space(lab.spaces["rx"], "cat", "/proc/net/igmp"), "IGMPv2 at the host")
         await applied.undo()
         assert bridge_settings(lab)["mcast_igmp_version"] == 3
@@ -226,13 +226,13 @@ async def test_a_host_turns_to_the_older_version_that_the_switch_asks_in(lab: Sw
 @pytest.mark.parametrize("group", [GROUP4, GROUP6])
 async def test_a_flushed_group_is_gone_until_the_next_report(lab: SwitchLab, group: str) -> None:
     with conversation(lab, group) as (speaker, listener, _, _), conversation(lab, OTHER4):
-        applied = await apply(Flush(switch="sw", host="rx", group=group), lab, seed=1, log=lab.log.append)
+        applied = await apply(Flush(switch="sw", host="rx", group=group), lab, log=lab.log.append)
         commands = lab.log[0]["commands"]
         assert isinstance(commands, list)
         assert len(commands) == 1
         assert lab.mdb(OTHER4)
         wait_until(lambda: speaker.errno() == 0 and listener.heard(), "the answer to the next query")
-        everything = await apply(Flush(switch="sw", host="rx"), lab, seed=1, log=lab.log.append)
+        everything = await apply(Flush(switch="sw", host="rx"), lab, log=lab.log.append)
         commands = lab.log[1]["commands"]
         assert isinstance(commands, list)
         assert len(commands) >= 2
@@ -244,7 +244,7 @@ async def test_a_flush_of_a_host_without_a_cable_is_refused(lab: SwitchLab) -> N
     lab.spaces["alone"] = lab.spaces["sw"]
     try:
         with pytest.raises(LabError, match="host alone has no cable to the switch sw"):
-            await apply(Flush(switch="sw", host="alone"), lab, seed=1, log=lab.log.append)
+            await apply(Flush(switch="sw", host="alone"), lab, log=lab.log.append)
     finally:
         del lab.spaces["alone"]
 
@@ -253,7 +253,7 @@ async def test_a_flush_of_a_host_without_a_cable_is_refused(lab: SwitchLab) -> N
 async def test_a_forged_query_from_a_lower_address_silences_the_switch(lab: SwitchLab, source: str, own: str) -> None:
     tap = Tap(lab.spaces["rx"])
     wait_until(lambda: queries(tap, own), "a query of the switch's own")
-    applied = await apply(Query(at="tx:eth0", source=source), lab, seed=1, log=lab.log.append)
+    applied = await apply(Query(at="tx:eth0", source=source), lab, log=lab.log.append)
     tap.packets()
     await trio.sleep(1.3)  # it asks every second, and so not for an other querier's interval of three
     assert not queries(tap, own)
@@ -277,7 +277,7 @@ async def test_queries_of_each_version_are_heard_until_the_undo(lab: SwitchLab, 
     run(*flooded, "on")  # a bridge does not even pass queries to a port that does not flood
     tap = Tap(lab.spaces["rx"])
     query = Query(at="tx:eth0", source="10.77.0.251", version=version, queries=1000, every="10ms")  # type: ignore[arg-type]
-    applied = await apply(query, lab, seed=1, log=lab.log.append)
+    applied = await apply(query, lab, log=lab.log.append)
     await trio.sleep(0.1)
     await applied.undo()
     await trio.sleep(0.02)
@@ -292,7 +292,7 @@ async def test_queries_of_each_version_are_heard_until_the_undo(lab: SwitchLab, 
 
 async def test_a_query_from_a_global_ipv6_address_is_refused(lab: SwitchLab) -> None:
     with pytest.raises(UsageError, match="link-local"):
-        await apply(Query(at="tx:eth0", source="fd77::1"), lab, seed=1, log=lab.log.append)
+        await apply(Query(at="tx:eth0", source="fd77::1"), lab, log=lab.log.append)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ async def test_routes_rules_and_addresses_change_and_are_as_before_afterwards(
     tx.ip("route", "add", "default", "via", "fd77::2", "dev", "eth0", "metric", "77")
     try:
         before = await all_routing(lab)
-        applied = await apply(change, lab, seed=1, log=lab.log.append)
+        applied = await apply(change, lab, log=lab.log.append)
         during = await all_routing(lab)
         await applied.undo()
         assert during != before
@@ -344,7 +344,7 @@ async def test_a_change_that_fails_half_way_is_taken_back(lab: SwitchLab, change
     try:
         before = await all_routing(lab)
         with pytest.raises(LabError, match=r"^ip -n .* in '(route add 10\.6|address del 10\.99)"):
-            await apply(change, lab, seed=1, log=lab.log.append)
+            await apply(change, lab, log=lab.log.append)
         assert await all_routing(lab) == before
         assert lab.log == []
     finally:

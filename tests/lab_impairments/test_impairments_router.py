@@ -68,7 +68,7 @@ async def test_what_a_router_withdraws_is_a_gap_and_what_has_no_hop_left_never_c
         near.say(range(3))
         assert listener.heard() == []
         lab = RoutedLab(router)
-        applied = await apply(Unroute(router="router"), lab, seed=1, log=lab.log.append)
+        applied = await apply(Unroute(router="router"), lab, log=lab.log.append)
         far.say(range(3, 6))
         assert (listener.heard(), router.routes) == ([], [])
         await applied.undo()

@@ -33,19 +33,12 @@ _KINDS: dict[type, Callable[[Any, Lab, Deeds], Awaitable[Applied]]] = {
 }
 
 
-async def apply(
-    impairment: model.Impairment,
-    lab: Lab,
-    *,
-    seed: int,  # noqa: ARG001  (the call is the same for every kind of fault, and the wire's do take a seed)
-    log: Log,
-) -> Applied:
+async def apply(impairment: model.Impairment, lab: Lab, *, log: Log) -> Applied:
     """Put an impairment in force.
 
     Args:
       impairment: what is done, and where.
       lab: the lab, which stands.
-      seed: of the run. The kernel's random numbers take none: nothing depends on it here.
       log: takes a record of the truth log for each change, also for the undo's.
 
     Returns:
