@@ -26,7 +26,6 @@ from harness.bundle.material import (
 from harness.errors import UsageError
 from harness.units import format_scaled
 
-ORDER = (RAW, SLICE, VECTOR, OTHER_HOSTS, MEMBERSHIP, EVIDENCE)
 _WHY = {
     RAW: "single packets take too much room",
     VECTOR: "the PNG of the same figure is there",

@@ -44,11 +44,6 @@ def spelled(schedule: str) -> str:
     return schedule
 
 
-def lacks_offsets(scenario: Scenario) -> bool:
-    """Whether a schedule of it stood in a file, which the run does not keep."""
-    return any(re.match(r"\d+ offsets from |file:", stream.schedule) for stream in scenario.stream)
-
-
 def scenario_toml(scenario: Scenario, head: str = "") -> str:
     r"""Return a scenario as TOML, what was left open left out; `head` is a comment above it.
 

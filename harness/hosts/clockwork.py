@@ -20,14 +20,6 @@ class Offset:
     offset_ns: int
     bound_ns: int
 
-    def covers(self, offset_ns: int) -> bool:
-        """Whether the true offset may be that.
-
-        >>> Offset(250, 300).covers(0), Offset(450, 300).covers(0)
-        (True, False)
-        """
-        return abs(self.offset_ns - offset_ns) <= self.bound_ns
-
 
 def offset_of(exchanges: Iterable[tuple[int, int, int, int]]) -> Offset:
     """Return the offset that the fastest round trip shows.

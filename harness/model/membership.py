@@ -5,7 +5,6 @@ The words are those of RFC 2236, RFC 3376 (IGMP) and RFC 2710, RFC 3810 (MLD). T
 
 from __future__ import annotations
 
-import bisect
 from typing import Literal
 
 import msgspec
@@ -34,11 +33,6 @@ class MembershipLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_response_ns: int
     lifetime_ns: int
     query_ns: list[int]
-
-    def since_query_ns(self, at_ns: int) -> int | None:
-        """Return the time since the last general query before or at a moment; None when there was none."""
-        place = bisect.bisect_right(self.query_ns, at_ns)
-        return at_ns - self.query_ns[place - 1] if place else None
 
 
 class Querier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,10 +141,6 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     suppressed: int
     report_ns: list[int]
     intervals: list[MemberInterval]
-
-    def is_member_at(self, at_ns: int) -> bool:
-        """Whether the host counts as a member at a moment."""
-        return any(item.start_ns <= at_ns and (item.end_ns is None or at_ns < item.end_ns) for item in self.intervals)
 
 
 class MembershipTimeline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

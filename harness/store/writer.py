@@ -39,7 +39,7 @@ from harness.model import (
 from harness.store import layout
 from harness.store.atomic import AppendFile, storage_error, sync_directory, write_atomically
 from harness.store.buffer import RowBuffer
-from harness.store.documents import encode, encode_document, write_document, write_summary
+from harness.store.documents import encode, encode_document, write_summary
 from harness.store.draft import ManifestDraft
 from harness.store.recorded import Recorded, RecordingError
 from harness.store.rowlog import RowLog
@@ -112,7 +112,7 @@ class RunWriter:
         Args:
           path: the directory; it may exist when it is empty.
           manifest: what is known at the start; streams, senders and receivers may be added later.
-          environment: the snapshot for `environment.json`; None to give it later, or never.
+          environment: the snapshot for `environment.json`; None for none.
           flush_interval_ns: time between commits by `flush()` that nobody forces.
           block_rows: rows per block, and the longest chunk.
           max_blocks: blocks in memory for each kind of row.
@@ -161,14 +161,6 @@ class RunWriter:
         """Set the running totals; they go to the disk with the next flush."""
         with self._memory_lock:
             self._has_new_counters |= self._draft.set_counters(counters)
-
-    def set_environment(self, environment: dict[str, Any]) -> None:
-        """Write `environment.json` at once; like `flush` this waits for the disk.
-
-        Raises:
-          StorageError: it could not be written.
-        """
-        write_document(self.path / layout.ENVIRONMENT, environment)
 
     def event(self, event: Event) -> None:
         """Add an event; one that must survive what comes next, such as a reboot, wants `flush(force=True)` after it.

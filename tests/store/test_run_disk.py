@@ -166,17 +166,6 @@ def test_directory_in_the_place_of_a_file_is_one_line(tmp_path: Path, name: str)
     assert "\n" not in str(caught.value)
 
 
-def test_environment_may_come_later(tmp_path: Path) -> None:
-    with a_writer(tmp_path / "run") as writer:
-        writer.set_environment({"kernel": "6.1"})
-        assert open_run(tmp_path / "run").environment == {"kernel": "6.1"}
-        (tmp_path / "run" / "environment.json").unlink()
-        (tmp_path / "run" / "environment.json").mkdir()
-        with pytest.raises(StorageError, match=r"environment\.json"):
-            writer.set_environment({"kernel": "6.2"})
-        (tmp_path / "run" / "environment.json").rmdir()
-
-
 def test_names_run_out_at_some_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.store.names._MAX_TRIES", 3)
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: (_ for _ in ()).throw(FileExistsError()))
