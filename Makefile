@@ -60,7 +60,7 @@ report: $(READY) ## write plots and report of a recording again: RUN=results/NAM
 lab: $(READY) ## provoke each cause of a drop-out in namespaces and print which was named (SCENARIO=mute-querier for one)
 	$(HARNESS) lab run $(if $(filter-out demo,$(SCENARIO)),$(SCENARIO)) $(output) $(OPTIONS)
 
-lab-matrix: $(READY) ## the same with five seeds each, ten pairs of causes and fifty healthy runs, as a confusion matrix
+lab-matrix: $(READY) ## the same with five seeds each, eleven pairs of causes and fifty healthy runs, as a confusion matrix
 	$(HARNESS) lab run --seeds 5 --pairs --healthy 50 $(output) $(OPTIONS)
 
 lab-reboot: $(READY) ## boot a guest twenty times, really, with power cuts and deaf sockets (as root; OPTIONS="--boots 3")

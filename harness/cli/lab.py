@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--healthy", metavar="N", type=whole_number(1, 10_000), default=0, help="and N healthy runs at random"
     )
-    run.add_argument("--pairs", action="store_true", help="and ten runs with two causes each")
+    run.add_argument("--pairs", action="store_true", help="and eleven runs with two causes each")
     run.add_argument("--jobs", metavar="N", type=whole_number(1, 64), help="labs side by side (default: 3 a core)")
     run.add_argument(
         "--real-timers", action="store_true", help="stretch all times by 41.7: queries each 125 s, membership 260 s"

@@ -11,8 +11,9 @@ missing packets that it explains, times 0.5 when it won no symptom: the winner e
 win a symptom therefore both stand high. Where no cause reaches 0.3, the fallbacks speak: "network-outage" when the tap
 was silent, else "cannot-tell" with what is missing. A run without symptoms is "ok" and nothing else.
 
-`symptoms` what is to be explained, `case` the questions that rules ask, `snapshots`, `witnesses`, `igmp`, `elsewhere`
-and `egress` the answers, `finding` weighing, `rules` the table, `rank` the order, `catalogue` the table for readers.
+`symptoms` what is to be explained, `case` the questions that rules ask, `snapshots`, `witnesses`, `igmp`, `elsewhere`,
+`allotment` and `egress` the answers, `finding` weighing, `rules` the table, `rank` the order, `catalogue` the table for
+readers.
 """
 
 from harness.diagnosis.catalogue import Cause, catalogue

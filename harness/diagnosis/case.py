@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from harness.diagnosis.allotment import allot
 from harness.diagnosis.egress import Egress, egress_of
 from harness.diagnosis.elsewhere import queries_heard, tapped_beside
 from harness.diagnosis.igmp import View, view_of
@@ -218,6 +219,20 @@ class Case:
             if stream is not None and (each.stream_id, each.epoch) == (stream.stream_id, stream.epoch)
         )
         return next(mine, None)
+
+    def own_drops(self, symptom: Symptom) -> int:
+        """Return how many of a symptom's packets the receiver's own socket buffer dropped, as far as can be told."""
+        n_own = symptom.stream.attribution.own_buffer if symptom.stream is not None else 0
+        if not n_own or symptom.kind not in ("window", "scattered"):
+            return 0
+        mine = [each for each in self.symptoms if each.stream is symptom.stream]
+        windows = [each for each in mine if each.kind == "window"]
+        n_scattered = sum(each.n_packets for each in mine if each.kind == "scattered")
+        reached = [(each.n_packets, self.heard("tap", each) is not False) for each in windows]
+        of_windows, of_scattered = allot(n_own, reached, n_scattered)
+        if symptom.kind == "scattered":
+            return of_scattered
+        return next((n for each, n in zip(windows, of_windows, strict=True) if each is symptom), 0)
 
     def system_rise(self, name: str) -> int | None:
         """Return the rise of the run's own watch on a system counter, over all hosts; None when nobody watched."""

@@ -79,6 +79,16 @@ class Weighing:
         return Finding(ceiling * share * self._factor, told.is_for, told.is_against, told.missing, told.values)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, for a sentence.
+
+    >>> counted(1, "packet"), counted(1300, "packet"), counted(2, "query")
+    ('1 packet', '1,300 packets', '2 queries')
+    """
+    many = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else many}"
+
+
 Signature = Callable[["Case", "Symptom"], Finding | None]
 
 

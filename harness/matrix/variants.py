@@ -21,6 +21,7 @@ PAIRS = (
     ("interface-reborn", "host-firewall"),
     ("socket-blocked", "host-firewall"),
     ("slow-reader", "link-flap"),
+    ("slow-reader", "random-loss"),
     ("fragments", "host-firewall"),
 )
 """Causes that can befall one receiver on one switch."""

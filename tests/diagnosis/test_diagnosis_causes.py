@@ -4,8 +4,11 @@ import msgspec
 import pytest
 from diagnosis_cases import Run, Stream, at, drop_rule, snapshot
 from diagnosis_scenarios import POSITIVE, UPSTREAM
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.diagnosis import catalogue, diagnose
+from harness.diagnosis.allotment import allot
 from harness.diagnosis.rules import RULES
 from harness.model import Verdict
 
@@ -167,6 +170,44 @@ def test_a_drop_out_and_a_bad_link_both_stand_among_the_first_three() -> None:
     names = [each.name for each in verdicts(run)[:3]]
     assert names[0] == "link-down"
     assert "random-loss" in names
+
+
+@pytest.mark.parametrize("has_tap", [True, False])
+def test_a_slow_reader_and_a_bad_link_both_stand_among_the_first_three(has_tap: bool) -> None:
+    run = POSITIVE["slow-reader"][1]()
+    run.stream.isolated = 40
+    run.stream.lost_at = [0.5 * k for k in range(40)]
+    run.absent = set() if has_tap else {"tap"}
+    first, second, *_ = verdicts(run)
+    assert (first.name, second.name) == ("receiver-overflow", "random-loss")
+    assert first.score > 0.7
+    assert second.score > 0.25
+    assert any("200 of the 240 packets lost" in text for text in first.evidence_for)
+    assert "40 in all" in second.sentence
+
+
+def test_drops_that_cannot_account_for_a_drop_out_account_for_the_losses_outside() -> None:
+    run = POSITIVE["outage"][1]()
+    run.stream.isolated = run.stream.own_buffer = 40
+    run.stream.lost_at = [0.5 * k for k in range(40)]
+    run.counters["RcvbufErrors"] = 40
+    assert {each.name for each in verdicts(run)[:2]} == {"network-outage", "receiver-overflow"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 2000),
+    st.lists(st.tuples(st.integers(1, 1000), st.booleans()), max_size=6),
+    st.integers(0, 1000),
+)
+def test_drops_are_allotted_once_and_to_what_arrived(
+    n_own: int, drop_outs: list[tuple[int, bool]], n_scattered: int
+) -> None:
+    found, of_scattered = allot(n_own, drop_outs, n_scattered)
+    room = [n if has_arrived else 0 for n, has_arrived in drop_outs]
+    assert all(0 <= n <= most for n, most in zip(found, room, strict=True))
+    assert 0 <= of_scattered <= n_scattered
+    assert sum(found) + of_scattered == min(n_own, sum(room) + n_scattered)
 
 
 def test_a_renamed_scenario_tells_nothing() -> None:

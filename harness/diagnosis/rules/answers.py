@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule, Weighing
+from harness.diagnosis.finding import Finding, Rule, Weighing, counted
 from harness.diagnosis.igmp import EXACT_NS, View
 from harness.diagnosis.rules.membership import asked
 from harness.diagnosis.rules.pieces import WINDOW, filtered, upstream, words
@@ -26,7 +26,7 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
     unanswered = view.queries_in(last_ns + 1, start_ns)
     exact = view.expired_just(start_ns)
     if unanswered and start_ns - last_ns >= view.lifetime_ns - max(view.lifetime_ns // 10, 1_500_000_000):
-        text = f"{unanswered} queries stayed unanswered after this host's last report, "
+        text = f"{counted(unanswered, 'query')} stayed unanswered after this host's last report, "
         text += (
             f"{format_duration(start_ns - last_ns)} before it; a report counts for {format_duration(view.lifetime_ns)}"
         )
@@ -35,7 +35,7 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
         n_after = view.reports_in(exact[-1] + 1, start_ns) if exact else 0
         yes = f"it began {format_duration(start_ns - exact[-1])} after a report, " if exact else ""
         yes += f"whose lifetime is {format_duration(view.lifetime_ns)}, "
-        yes += f"as if the {n_after} reports since had not arrived"
+        yes += f"as if no report since had arrived ({n_after:,} of them)"
         no = "it did not begin a report's lifetime after any report"
         weighing.add(3, bool(exact) and n_after > 0, yes=yes, no=no, factor=0.3)
     healed = _healing_report(view, symptom)
@@ -43,7 +43,7 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         1,
         n_useless > 0 if healed or symptom.is_to_end else None,
-        yes=f"{n_useless} reports during it changed nothing",
+        yes=f"{counted(n_useless, 'report')} during it changed nothing",
         unknown="no report ended it",
     )
     weighing.add(2, healed is not None, yes=_healing_text(case, symptom, healed), no="no report ended it", factor=0.8)
@@ -82,7 +82,7 @@ def snooping_state_lost(case: Case, symptom: Symptom) -> Finding | None:
     healed = _healing_report(view, symptom)
     n_useless = view.reports_in(start_ns, (healed or symptom.end_ns) - 1)
     is_first = healed is not None and n_useless == 0
-    no = "no report ended it" if healed is None else f"{n_useless} reports during it changed nothing"
+    no = "no report ended it" if healed is None else f"{counted(n_useless, 'report')} during it changed nothing"
     weighing.add(3, is_first, yes=_healing_text(case, symptom, healed), no=no, factor=0.3)
     limit_ns = view.interval_ns + (view.link.max_response_ns if view.link is not None else 0) + EXACT_NS
     weighing.add(

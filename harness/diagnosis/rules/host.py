@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import NEAR_NS, Case
-from harness.diagnosis.finding import Finding, Rule, Weighing
-from harness.diagnosis.rules.pieces import WINDOW, filtered, is_multicast, own_drops, upstream, witness, words
+from harness.diagnosis.finding import Finding, Rule, Weighing, counted
+from harness.diagnosis.rules.pieces import WINDOW, filtered, is_multicast, upstream, witness, words
 from harness.diagnosis.symptoms import Symptom, address_of
 
 _DOWN, _UP = ("down", "no carrier", "lost", "removed", "gone"), ("up", "carrier", "added", "new", "appeared")
@@ -23,12 +23,12 @@ def _is_reborn(case: Case, symptom: Symptom) -> bool | None:
 
 def _no_others(weighing: Weighing, case: Case, symptom: Symptom) -> None:
     """Add that neither the socket's buffer nor the reverse-path filter took the packets."""
-    n_own = own_drops(symptom)
+    n_own = case.own_drops(symptom)
     weighing.add(
         0.5,
         n_own < max(1, symptom.n_packets // 2),
         yes="the socket's own buffer dropped nothing of it",
-        no=f"the socket's own buffer dropped {n_own:,} packets",
+        no=f"the socket's own buffer dropped {counted(n_own, 'packet')}",
         factor=0.2,
     )
     rise = case.receiver_host(symptom).rise("IPReversePathFilter")
@@ -124,7 +124,9 @@ def link_down(case: Case, symptom: Symptom) -> Finding | None:
         return None
     weighing = words(case, symptom)
     text = f"{near[0].text} at {case.clock(near[0].t_ns)}" if near else ""
-    weighing.add(4, True if near else None, yes=text, unknown=f"when the link changed, which it did {flaps} times")
+    weighing.add(
+        4, True if near else None, yes=text, unknown=f"when the link changed, which it did {counted(flaps, 'time')}"
+    )
     up = [
         event
         for event in case.changes_near("link", symptom.end_ns, near_ns=3 * NEAR_NS)
@@ -172,7 +174,9 @@ def rp_filter(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         4,
         None if rise is None else rise >= symptom.n_packets // 2,
-        yes=f"IPReversePathFilter rose by {rise:,} while {symptom.n_packets:,} packets were missed" if rise else "",
+        yes=f"IPReversePathFilter rose by {rise:,} while {counted(symptom.n_packets, 'packet')} went missing"
+        if rise
+        else "",
         no=f"IPReversePathFilter rose by {rise:,} only" if rise else "",
         unknown="the counter IPReversePathFilter",
         factor=0.4,
@@ -196,14 +200,15 @@ def rp_filter(case: Case, symptom: Symptom) -> Finding | None:
 def host_filter(case: Case, symptom: Symptom) -> Finding | None:
     """The host's packet filter drops what the tap sees."""
     denied = filtered(case, symptom)
-    counted = [(text, rise) for text, rise in denied or [] if rise and 2 * rise >= symptom.n_packets]
+    risen = [(text, rise) for text, rise in denied or [] if rise and 2 * rise >= symptom.n_packets]
     tap = case.heard("tap", symptom)
-    if tap is False or (tap is None and not counted):
+    if tap is False or (tap is None and not risen):
         return None
     weighing = words(case, symptom)
     witness(weighing, case, symptom, "tap", wants=True, weight=3, factor=0.1)
-    if counted:
-        weighing.add(3, True, yes=f"a rule of the packet filter met {counted[0][1]:,} packets: {counted[0][0]}")
+    if risen:
+        met = counted(risen[0][1], "packet")
+        weighing.add(3, True, yes=f"a rule of the packet filter met {met}: {risen[0][0]}")
     else:
         rules = (
             "the packet filter's rules" if denied is None else "the packet filter's rules at that time, of which none "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule, Weighing
+from harness.diagnosis.finding import Finding, Rule, Weighing, counted
 from harness.diagnosis.rules.pieces import words
 from harness.diagnosis.symptoms import LEFT_OUT, LeftOut, Symptom
 from harness.model import StreamSummary
@@ -38,14 +38,14 @@ def impaired_at_sender(case: Case, symptom: Symptom) -> Finding | None:
 
 def _by_record(weighing: Weighing, symptom: Symptom, impairment: SenderImpairment, lost: int) -> None:
     """Add what the sender's record and the scenario say."""
-    n_corrupted = len(impairment.corrupted or ())
+    dropped, n_corrupted = counted(len(impairment.dropped or ()), "packet"), len(impairment.corrupted or ())
     damaged = f" and damaged {n_corrupted:,}" if n_corrupted else ""
-    record = f"by its own record, truth.jsonl, the sender left out {len(impairment.dropped or ()):,} packets{damaged}"
+    record = f"by its own record, truth.jsonl, the sender left out {dropped}{damaged}"
     weighing.add(4, True, yes=f"{record}; {symptom.n_packets:,} of the {lost:,} missing are among them")
     asked = _asked(impairment)
     weighing.add(1, True if asked else None, yes=f"the scenario asks for it: {asked}", unknown="what was asked for")
     n_else = lost - symptom.n_packets
-    weighing.add(0, n_else <= 0, no=f"{n_else:,} more packets are missing, which the sender did not leave out")
+    weighing.add(0, n_else <= 0, no=f"the sender did not leave out the other {n_else:,}")
 
 
 def _by_tap(
@@ -62,7 +62,7 @@ def _by_tap(
         1,
         None if left.is_heard is None else not left.is_heard,
         yes="the sender's tap saw nothing leave in the longest drop-out",
-        no=f"the sender's tap saw {left.n:,} packets leave in the longest drop-out",
+        no=f"the sender's tap saw {counted(left.n, 'packet')} leave in the longest drop-out",
         unknown=f"the sender's tap: {left.why}",
         factor=0.3,
     )
@@ -75,7 +75,7 @@ def _asked(impairment: SenderImpairment) -> str:
         for start_ns, end_ns in impairment.dropouts_ns[:_SHOWN]
     ]
     n_more = len(impairment.dropouts_ns) - _SHOWN
-    parts += [f"{n_more} more drop-outs"] if n_more > 0 else []
+    parts += [f"{counted(n_more, 'further drop-out')}"] if n_more > 0 else []
     parts += [f"{ratio} {name}" for ratio, name in _ratios(impairment)]
     return ", ".join(parts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import NEAR_NS, Case
-from harness.diagnosis.finding import Finding, Rule, Weighing
+from harness.diagnosis.finding import Finding, Rule, Weighing, counted
 from harness.diagnosis.igmp import EXACT_NS, View
 from harness.diagnosis.rules.pieces import NO_IGMP, WINDOW, filtered, is_multicast, upstream, words
 from harness.diagnosis.symptoms import Symptom
@@ -66,7 +66,7 @@ def _asked_elsewhere(
     start_ns = (last_ns + view.interval_ns // 2) if last_ns is not None else symptom.start_ns - view.lifetime_ns
     n_heard = case.asked_elsewhere(symptom, start_ns, symptom.start_ns)
     is_long = symptom.start_ns - start_ns >= view.interval_ns
-    heard = f"another interface of this network heard {n_heard or 0:,} queries meanwhile"
+    heard = f"another interface of this network heard {counted(n_heard or 0, 'query')} meanwhile"
     silent = "no other interface of this network heard a query meanwhile, either"
     weighing.add(
         weight,
@@ -138,7 +138,7 @@ def queries_not_reaching(case: Case, symptom: Symptom) -> Finding | None:
     if is_input and denied:
         text, rise = denied[0]
         weighing.add(
-            7, True, yes=f"a rule of the receiver's packet filter denies IGMP ({rise or 'no'} packets): {text}"
+            7, True, yes=f"a rule of the receiver's packet filter denies IGMP ({counted(rise or 0, 'packet')}): {text}"
         )
     else:
         asked(weighing, symptom, view, wants=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
-from harness.diagnosis.rules.pieces import FULL_QUEUE, LOSS, WINDOW, is_multicast, own_drops, witness, words
+from harness.diagnosis.finding import Finding, Rule, counted
+from harness.diagnosis.rules.pieces import FULL_QUEUE, LOSS, WINDOW, is_multicast, witness, words
 from harness.diagnosis.symptoms import Symptom
 from harness.model import SenderInfo
 
@@ -78,7 +78,7 @@ def fragment_loss(case: Case, symptom: Symptom) -> Finding | None:
     if fails:
         weighing.add(3, True, yes=f"ReasmFails rose by {fails:,}")
     elif asked and not whole:
-        weighing.add(3, True, yes=f"{asked:,} fragments came, and no datagram was put together")
+        weighing.add(3, True, yes=f"{counted(asked, 'fragment')} came, and no datagram was put together")
     else:
         no = "every fragmented datagram was put together" if asked else "no fragment came"
         weighing.add(3, None if fails is None else False, no=no, unknown="the counter ReasmFails", factor=0.6)
@@ -100,7 +100,7 @@ def fragment_loss(case: Case, symptom: Symptom) -> Finding | None:
         unknown="a stream of smaller datagrams",
         factor=0.3,
     )
-    n_own = own_drops(symptom)
+    n_own = case.own_drops(symptom)
     weighing.add(1, not n_own, no=f"the socket's own buffer dropped {n_own:,}", factor=0.4)
     return weighing.result()
 
@@ -112,31 +112,31 @@ def random_loss(case: Case, symptom: Symptom) -> Finding | None:
         return None
     weighing = words(case, symptom)
     n_windows = len(case.windows(symptom.receiver, symptom.group))
-    text = f"{symptom.n_packets:,} packets were lost outside drop-outs"
+    text = f"{counted(symptom.n_packets, 'packet')} lost outside drop-outs"
     weighing.add(
-        3,
+        2,
         n_windows == 0,
         yes=f"{text}, and there is no drop-out",
-        no=f"there are {n_windows} drop-outs as well",
-        factor=0.8,
+        no=f"there {'are' if n_windows > 1 else 'is'} {counted(n_windows, 'drop-out')} as well",
+        factor=0.9,
     )
     mean = symptom.n_packets / max(1, (stream.loss_periods or 0) - n_windows)
     weighing.add(
         2,
         mean < 3,
-        yes=f"losses are {mean:.2g} packets long in the mean",
-        no=f"losses are {mean:.2g} packets long",
+        yes=f"a loss is {mean:.1f} packets long on average",
+        no=f"a loss is {mean:.1f} packets long on average",
         factor=0.7,
     )
     tenths = _lost_tenths(stream.series.lost)
     weighing.add(
         2,
         None if tenths is None else tenths >= min(5, (symptom.n_packets + 1) // 2),
-        yes=f"{tenths} tenths of the time have losses",
-        no=f"only {tenths} tenths of the time have losses",
+        yes=f"{tenths} of ten equal parts of the run have losses",
+        no=f"only {tenths} of ten equal parts of the run have losses",
         factor=0.6,
     )
-    n_own = own_drops(symptom)
+    n_own = case.own_drops(symptom)
     weighing.add(
         2,
         n_own < symptom.n_packets / 2,
@@ -181,8 +181,8 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         4,
         None if not is_told else n_dropped >= symptom.n_packets // 2 and n_dropped > 0,
-        yes=f"queues dropped {n_dropped:,} packets, first of all {where}",
-        no=f"queues dropped {n_dropped:,} packets only",
+        yes=f"queues dropped {counted(n_dropped, 'packet')}, first of all {where}",
+        no=f"queues dropped {counted(n_dropped, 'packet')} only",
         unknown="the drops of the queues on the way",
         factor=0.4,
     )
@@ -206,7 +206,7 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
         unknown="the sender's account",
         factor=0.5,
     )
-    n_own = own_drops(symptom)
+    n_own = case.own_drops(symptom)
     weighing.add(1, n_own < max(1, symptom.n_packets // 2), no=f"the socket's own buffer dropped {n_own:,}", factor=0.2)
     return weighing.result()
 

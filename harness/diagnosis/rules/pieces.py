@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import WITNESSES, Case
-from harness.diagnosis.finding import Weighing
+from harness.diagnosis.finding import Weighing, counted
 from harness.diagnosis.symptoms import Symptom, SymptomKind
 from harness.model.witness import WitnessKind
 
@@ -20,8 +20,12 @@ def witness(
     """Add what a witness heard; `factor` applies when it heard the opposite of what the cause `wants`. Return it."""
     hearing = case.hearing(kind, symptom)
     name = WITNESSES[kind]
-    heard = f"{name} heard {hearing.n:,} packets meanwhile"
-    silent = f"{name} heard nothing either" if hearing.n == 0 else f"{name} heard only {hearing.n:,} packets meanwhile"
+    heard = f"{name} heard {counted(hearing.n, 'packet')} meanwhile"
+    silent = (
+        f"{name} heard nothing either"
+        if hearing.n == 0
+        else f"{name} heard only {counted(hearing.n, 'packet')} meanwhile"
+    )
     weighing.add(
         weight,
         None if hearing.is_heard is None else hearing.is_heard is wants,
@@ -48,11 +52,6 @@ def is_multicast(case: Case, symptom: Symptom) -> bool:
     """Whether a symptom's packets are sent to a group."""
     group = case.group(symptom)
     return group is not None and group.is_multicast
-
-
-def own_drops(symptom: Symptom) -> int:
-    """Return how many packets of a symptom's stream the receiver's own socket buffers dropped."""
-    return symptom.stream.attribution.own_buffer if symptom.stream is not None else 0
 
 
 def filtered(case: Case, symptom: Symptom, *, is_igmp: bool = False) -> list[tuple[str, int | None]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule, Weighing
-from harness.diagnosis.rules.pieces import filtered, own_drops, witness, words
+from harness.diagnosis.rules.pieces import filtered, witness, words
 from harness.diagnosis.symptoms import Symptom, SymptomKind
 
 _POLICY_ERRNOS = {"EHOSTUNREACH", "EPERM", "ENETUNREACH", "EACCES"}
@@ -25,7 +25,7 @@ def _deaf(case: Case, symptom: Symptom) -> Finding | None:
     other = _other_launcher_hears(case, symptom)
     if case.heard("tap", symptom) is not True and other is not True:
         return None
-    if own_drops(symptom) > symptom.n_packets // 2 or (rise and rise >= symptom.n_packets // 2):
+    if case.own_drops(symptom) > symptom.n_packets // 2 or (rise and rise >= symptom.n_packets // 2):
         return None
     weighing = words(case, symptom)
     witness(weighing, case, symptom, "tap", wants=True, weight=3, factor=0.1)

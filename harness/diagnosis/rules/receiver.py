@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 
+from harness.diagnosis.allotment import MOST
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
-from harness.diagnosis.rules.pieces import LOSS, WINDOW, is_multicast, own_drops, witness, words
+from harness.diagnosis.finding import Finding, Rule, counted
+from harness.diagnosis.rules.pieces import LOSS, WINDOW, is_multicast, witness, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
 
@@ -17,13 +18,13 @@ _SAME = 0.05
 
 def receiver_overflow(case: Case, symptom: Symptom) -> Finding | None:
     """The socket's buffer was full."""
-    n_own = own_drops(symptom)
-    lost = symptom.stream.lost or 0 if symptom.stream is not None else 0
-    if not n_own:
+    stream, n_own = symptom.stream, case.own_drops(symptom)
+    if stream is None or not n_own:
         return None
+    lost, n_dropped = stream.lost or 0, stream.attribution.own_buffer
     weighing = words(case, symptom)
-    text = f"the socket's own buffer dropped {n_own:,} of the {lost:,} packets lost"
-    weighing.add(4, n_own >= 0.9 * min(lost, symptom.n_packets), yes=text, no=text, factor=0.5)
+    text = f"the socket's own buffer dropped {n_dropped:,} of the {lost:,} packets lost"
+    weighing.add(4, n_own >= MOST * symptom.n_packets, yes=text, no=text, factor=0.5)
     rise = case.receiver_host(symptom).rise("RcvbufErrors", "dropped due to full socket buffers")
     rise = rise if rise is not None else case.system_rise("receive_buffer_errors")
     weighing.add(
@@ -36,7 +37,7 @@ def receiver_overflow(case: Case, symptom: Symptom) -> Finding | None:
     )
     if symptom.kind == "window":
         witness(weighing, case, symptom, "tap", wants=True, weight=1, factor=0.2)
-    weighing.add(1, n_own >= 0.9 * lost, no=f"{lost - n_own:,} packets were lost elsewhere", factor=0.8)
+    weighing.add(0, n_dropped >= lost, no=f"{counted(lost - n_dropped, 'packet')} went missing elsewhere")
     info = case.receiver(symptom)
     weighing.say(buffer=f"{info.buffer_granted:,} bytes" if info is not None and info.buffer_granted else "its size")
     return weighing.result()
@@ -59,8 +60,10 @@ def socket_blocked(case: Case, symptom: Symptom) -> Finding | None:
     else:
         witness(weighing, case, symptom, "reopened-socket", wants=True, weight=3, factor=0.3)
     witness(weighing, case, symptom, "tap", wants=True, weight=3, factor=0.1)
-    n_own = own_drops(symptom)
-    weighing.add(1, n_own < symptom.n_packets // 2 or not n_own, no=f"its buffer dropped {n_own:,} packets", factor=0.1)
+    n_own = case.own_drops(symptom)
+    weighing.add(
+        1, n_own < symptom.n_packets // 2 or not n_own, no=f"its buffer dropped {counted(n_own, 'packet')}", factor=0.1
+    )
     host, name = case.receiver_host(symptom), case.interface(symptom)
     indexes = [host.interface(name, is_after=is_after).get("index") for is_after in (False, True)]
     if None not in indexes:
@@ -77,7 +80,7 @@ def power_save(case: Case, symptom: Symptom) -> Finding | None:
     weighing.say(period=format_duration(period_ns))
     weighing.add(3, True, yes=f"{symptom.text} bursts came {format_duration(period_ns)} apart, with nothing between")
     lost = symptom.stream.lost or 0
-    weighing.add(2, lost == 0, yes="nothing was lost", no=f"{lost:,} packets were lost", factor=0.8)
+    weighing.add(2, lost == 0, yes="nothing was lost", no=f"{counted(lost, 'packet')} went missing", factor=0.8)
     lateness = next(
         (each.lateness for each in case.summary.senders if each.epoch == symptom.stream.epoch and each.lateness.n), None
     )
@@ -95,7 +98,7 @@ def power_save(case: Case, symptom: Symptom) -> Finding | None:
     weighing.add(
         1,
         abs(beacons - round(beacons)) < 0.1 and round(beacons) > 0,
-        yes=f"that is {round(beacons)} beacon intervals of 102.4 ms",
+        yes=f"that is {counted(round(beacons), 'beacon interval')} of 102.4 ms",
     )
     return weighing.result()
 

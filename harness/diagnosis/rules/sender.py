@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
+from harness.diagnosis.finding import Finding, Rule, counted
 from harness.diagnosis.rules.pieces import FULL_QUEUE, WINDOW, upstream, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
@@ -86,7 +86,9 @@ def unicast_path_only(case: Case, symptom: Symptom) -> Finding | None:
     if not refused:
         return None
     weighing = words(case, symptom)
-    weighing.add(3, True, yes=f"{refused:,} sends to {symptom.group} met ECONNREFUSED: nobody listens on that port")
+    weighing.add(
+        3, True, yes=f"{counted(refused, 'send')} to {symptom.group} met ECONNREFUSED: nobody listens on that port"
+    )
     groups = [
         each
         for each in case.summary.streams
@@ -112,7 +114,7 @@ def egress_mismatch(case: Case, symptom: Symptom) -> Finding | None:
     name = max(egress.astray, key=lambda each: each[3])[0]
     weighing = words(case, symptom)
     weighing.say(astray=name, expected=egress.expected)
-    yes = f"{egress.n_astray:,} packets left by {name}, none by {egress.expected}"
+    yes = f"{counted(egress.n_astray, 'packet')} left by {name}, none by {egress.expected}"
     weighing.add(4, True, yes=yes)
     rules = case.sender_host(symptom).policy_rules()
     text = next((text for text in rules or [] if "dport" in text or "ipproto" in text or "fwmark" in text), "")
@@ -144,7 +146,7 @@ def egress_moved(case: Case, symptom: Symptom) -> Finding | None:
         return None
     weighing = words(case, symptom)
     weighing.say(astray=name, expected=egress.expected)
-    text = f"{n:,} packets left by {name} from {case.clock(start_ns)} to {case.clock(end_ns)} UTC, "
+    text = f"{counted(n, 'packet')} left by {name} from {case.clock(start_ns)} to {case.clock(end_ns)} UTC, "
     text += format_duration(end_ns - start_ns)
     weighing.add(4, True, yes=f"{text}, before or after that by {egress.expected}")
     near = (

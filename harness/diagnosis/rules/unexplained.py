@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
+from harness.diagnosis.finding import Finding, Rule, counted
 from harness.diagnosis.rules.pieces import LOSS, witness, words
 from harness.diagnosis.symptoms import Symptom, SymptomKind
 from harness.model.witness import WitnessKind
@@ -27,7 +27,7 @@ def network_outage(case: Case, symptom: Symptom) -> Finding | None:
     weighing = words(case, symptom)
     witness(weighing, case, symptom, "tap", wants=False, weight=2, factor=0.1)
     left = case.left(symptom)
-    yes = f"the sender's tap saw {left.n:,} packets leave meanwhile"
+    yes = f"the sender's tap saw {counted(left.n, 'packet')} leave meanwhile"
     weighing.add(
         1,
         left.is_heard,
@@ -40,7 +40,7 @@ def network_outage(case: Case, symptom: Symptom) -> Finding | None:
     yes = (
         "unicast from the same sender stopped as well"
         if twin.is_heard is False
-        else f"unicast went on: {twin.n:,} packets"
+        else f"unicast went on: {counted(twin.n, 'packet')}"
     )
     weighing.add(1, None if twin.is_heard is None else True, yes=yes, unknown=f"the unicast twin: {twin.why}")
     return weighing.result(0.4)
@@ -52,7 +52,7 @@ def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
     missing: list[str] = []
     if symptom.kind in ("window", "scattered"):
         what = (
-            f"{symptom.n_packets:,} packets of {symptom.group} went missing"
+            f"{counted(symptom.n_packets, 'packet')} of {symptom.group} went missing"
             if symptom.stream and symptom.stream.expected
             else (f"nothing came of {symptom.group}")
         )
