@@ -32,14 +32,11 @@ def execute(args: argparse.Namespace) -> int:
     """Run the scenario; its [expect] decides the exit code."""
     from harness.cli.session import perform_and_conclude
     from harness.model.scenario_hosts import with_host
-    from harness.model.scenario_text import check_scenario, parse_scenario
+    from harness.model.scenario_text import check_scenario
+    from harness.run.scenario_file import read_scenario
 
     path = find_scenario(args.scenario)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"scenario {path} cannot be read: {exc}") from exc
-    scenario = parse_scenario(text, path.name)
+    scenario = read_scenario(path)
     for host in args.host:
         scenario = with_host(scenario, host, "--host")
     check_scenario(scenario, path.name)

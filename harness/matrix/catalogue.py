@@ -9,7 +9,8 @@ from harness.errors import ScenarioError, UsageError, nearest
 from harness.matrix.variants import combined, healthy_variant
 from harness.model.scenario import Scenario
 from harness.model.scenario_lab import as_ipv6, is_lab
-from harness.model.scenario_text import check_scenario, parse_scenario
+from harness.model.scenario_text import check_scenario
+from harness.run.scenario_file import read_scenario
 
 HEALTHY = "healthy"
 FOLDER = Path(__file__).parent.parent / "lab" / "scenarios"
@@ -52,10 +53,7 @@ def read_entries(path: Path) -> list[Entry]:
       ScenarioError: it is no scenario, or has no host of the lab.
       UsageError: it cannot be read.
     """
-    try:
-        scenario = parse_scenario(path.read_text(encoding="utf-8"), path.name)
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"scenario {path} cannot be read: {exc}") from exc
+    scenario = read_scenario(path)
     if not is_lab(scenario):
         raise ScenarioError(f'{path.name}: no host of kind = "lab"; harness run is for scenarios without a lab')
     found = []

@@ -1,7 +1,8 @@
 """One run: a scenario resolved, its traffic sent and received, and everything recorded.
 
-`plan` resolves a scenario, `sending` and `receiving` pump one stream and one receiver, `recorder` takes their records,
-`engine` keeps the timeline and ends it for a stated reason, `session` wraps it in a directory on disk.
+`scenario_file` reads a scenario, `plan` resolves it, `sending` and `receiving` pump one stream and one receiver,
+`recorder` takes their records, `engine` keeps the timeline and ends it for a stated reason, `session` wraps it in a
+directory on disk.
 
 A scenario over several hosts is `split` into parts; `distributed` has each carried out by its host's agent (`side` is
 one of them from here, `part` what it does there), and `combine` makes one recording of theirs.
