@@ -1,6 +1,8 @@
 """The house keeps its floors apart: each package imports only what DESIGN allows it, and there is no cycle."""
 
 import ast
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,36 @@ def test_imports_follow_the_table(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_grows_past_four_hundred_lines(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+SUPPRESSION = re.compile(r"#\s*(noqa|type: ignore|pragma)(: [A-Z0-9, ]+|\[[a-z0-9, -]+\]|: no [a-z]+)?(?P<reason>.*)")
+
+
+@pytest.mark.parametrize(
+    ("comment", "has_reason"),
+    [
+        ("# noqa: A001 - used as harness.open", True),
+        ("# type: ignore[misc]  # start and expiry are never None", True),
+        ("# noqa: B006 (read only)", True),
+        ("# noqa: PT017", False),
+        ("# type: ignore[arg-type, misc]", False),
+        ("# noqa", False),
+        ("# pragma: no cover", False),
+    ],
+)
+def test_a_reason_is_told_from_none(comment: str, has_reason: bool) -> None:
+    match = SUPPRESSION.match(comment)
+    assert match is not None
+    assert bool(re.search(r"[a-z]{2}", match["reason"])) is has_reason
+
+
+def test_each_suppression_has_its_reason_beside_it() -> None:
+    bare = []
+    for path in [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]:
+        with path.open("rb") as file:
+            comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+        for token in comments:
+            match = SUPPRESSION.match(token.string)
+            if match and not re.search(r"[a-z]{2}", match["reason"]):
+                bare.append(f"{path.relative_to(ROOT)}:{token.start[0]}: {token.string}")
+    assert bare == []

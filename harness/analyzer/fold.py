@@ -81,11 +81,8 @@ class Fold:
         numbers = sorted(self._streams.keys() | later._streams.keys())
         both._max_bins = _bins_each(len(numbers))
         for number in numbers:
-            first, second = self._streams.get(number), later._streams.get(number)
-            if first is not None and second is not None:
-                both._streams[number] = first.merge(second)
-            else:
-                both._streams[number] = copy.deepcopy(first or second)  # type: ignore[assignment]
+            first, *rest = (part._streams[number] for part in (self, later) if number in part._streams)
+            both._streams[number] = first.merge(rest[0]) if rest else copy.deepcopy(first)
         return both
 
     def view(self) -> list[StreamView]:

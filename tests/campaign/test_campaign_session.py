@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from netns import require, require_lab
@@ -96,8 +97,8 @@ def at_boot(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(session, "Machine", functools.partial(Machine, uptime_ns=lambda: 7_000_000_000))
 
 
-def asked(directory: Path, said: list[str], rebooter: Pretended | None = None, **more: object) -> Asked:
-    return Asked(directory, ["harness"], said.append, rebooter=rebooter or Pretended(), **more)  # type: ignore[arg-type]
+def asked(directory: Path, said: list[str], rebooter: Pretended | None = None, **more: Any) -> Asked:
+    return Asked(directory, ["harness"], said.append, rebooter=rebooter or Pretended(), **more)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -409,6 +410,7 @@ def test_reboot_command_of_each_system(platform: str, command: str) -> None:
 BOOT = """
 import sys
 from pathlib import Path
+from typing import Any
 from harness.campaign import Asked, Rebooted, go_on
 
 class Pretended:

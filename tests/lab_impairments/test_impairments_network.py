@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -63,12 +63,18 @@ def bridge_settings(lab: SwitchLab) -> dict[str, Any]:
     ],
 )
 async def test_every_second_arrives_twice_and_is_counted_once(
-    lab: SwitchLab, at: str, direction: str, side: str, tx_tap: list[int], rx_tap: list[int], group: str
+    lab: SwitchLab,
+    at: str,
+    direction: Literal["in", "out"],
+    side: Literal["network", "host"],
+    tx_tap: list[int],
+    rx_tap: list[int],
+    group: str,
 ) -> None:
     with conversation(lab, group) as (speaker, listener, tx, rx):
         own = Listener(lab.spaces["tx"], group)  # the sender's host is a member, too: no copy may come back to it
         wait_until(lambda: lab.mdb(group, "ptx"), "the sender's own membership")
-        duplicate = Duplicate(at=at, direction=direction, side=side, group=group, every=2)  # type: ignore[arg-type]
+        duplicate = Duplicate(at=at, direction=direction, side=side, group=group, every=2)
         applied = await apply(duplicate, lab, log=lab.log.append)
         speaker.say(range(4))
         assert sorted(listener.heard()) == [0, 0, 1, 2, 2, 3]
@@ -173,14 +179,14 @@ async def test_a_rate_in_packets_shapes_nothing(lab: SwitchLab) -> None:
 
 @pytest.mark.parametrize("side", ["network", "host"])
 async def test_a_pulled_cable_takes_the_traffic_and_the_undo_brings_back_what_went_along(
-    lab: SwitchLab, side: str
+    lab: SwitchLab, side: Literal["network", "host"]
 ) -> None:
     rx = lab.spaces["rx"]
     rx.ip("route", "add", "224.0.0.0/4", "dev", "eth0", "metric", "7")
     rx.ip("route", "add", "default", "via", "fd77::1", "dev", "eth0")
     try:
         before = await routing_state(rx.name)
-        applied = await apply(LinkDown(at="rx:eth0", side=side), lab, log=lab.log.append)  # type: ignore[arg-type]
+        applied = await apply(LinkDown(at="rx:eth0", side=side), lab, log=lab.log.append)
         rx.wait_until_up("eth0", is_up=False)
         assert ("NO-CARRIER" in rx.ip("link", "show", "dev", "eth0")) is (side == "network")
         await applied.undo()
@@ -272,11 +278,11 @@ def queries(tap: Tap, source: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
-async def test_queries_of_each_version_are_heard_until_the_undo(lab: SwitchLab, version: int) -> None:
+async def test_queries_of_each_version_are_heard_until_the_undo(lab: SwitchLab, version: Literal[1, 2, 3]) -> None:
     flooded = ("bridge", "-n", lab.namespace("sw"), "link", "set", "dev", "prx", "mcast_flood")
     run(*flooded, "on")  # a bridge does not even pass queries to a port that does not flood
     tap = Tap(lab.spaces["rx"])
-    query = Query(at="tx:eth0", source="10.77.0.251", version=version, queries=1000, every="10ms")  # type: ignore[arg-type]
+    query = Query(at="tx:eth0", source="10.77.0.251", version=version, queries=1000, every="10ms")
     applied = await apply(query, lab, log=lab.log.append)
     await trio.sleep(0.1)
     await applied.undo()

@@ -27,7 +27,9 @@ def all_probes(sender: StreamSender) -> np.ndarray:
     return np.concatenate([sender.take(START + k * MS).data.copy() for k in range(200)])
 
 
-def datagrams(rows: np.ndarray, source: str = "10.0.0.1", port: int = 4000, group: str = "239.1.2.3", flags: int = 0):  # type: ignore[no-untyped-def]
+def datagrams(
+    rows: np.ndarray, source: str = "10.0.0.1", port: int = 4000, group: str = "239.1.2.3", flags: int = 0
+) -> Datagrams:
     meta = np.zeros(len(rows), dtype=DATAGRAM_DTYPE)
     meta["source"] = np.frombuffer(address_bytes(ipaddress.ip_address(source)), np.uint8)
     meta["destination"] = np.frombuffer(address_bytes(ipaddress.ip_address(group)), np.uint8)
