@@ -86,7 +86,7 @@ class Machine:
         return f"only {format_scaled(free, 'B')} free at {self.directory}, less than min_free; make room, then resume"
 
     def boot(self, action: Begin, on_step: Callable[[int, str], None]) -> BootResult:
-        """Make a boot: snapshot, steps, measures."""
+        """Make a boot: steps, snapshot, measures."""
         path = layout.boot_path(self.directory, action.number)
         steps = filled(self.resolved.campaign.step, action.values)
         stage = Stage(self.resolved, path, self.interruption, self.command)
@@ -99,8 +99,6 @@ class Machine:
         with self._watched(action):
             facts = self._facts(action)
             self._write(path / layout.BOOT, facts)
-            if not self.remote:
-                self._write(path / layout.ENVIRONMENT, environment())
             results: list[StepResult] = []
 
             def on_result(result: StepResult) -> None:
@@ -112,7 +110,7 @@ class Machine:
             finally:
                 stage.close()
             pause = cast(Pause, self.interruption.pause)
-            self._fetch_environment(path, results)
+            self._keep_environment(path, results)
             self._write(path / layout.BOOT, msgspec.structs.replace(facts, steps=results, error=error or None))
             from harness.campaign.measure import measure, write_measures  # after the recording: it takes its time
 
@@ -123,13 +121,19 @@ class Machine:
         self.say(f"  {measures.outcome}" + (f": {measures.reason}" if measures.reason else ""))
         return BootResult(measures.outcome, measures.reason, pause)
 
-    def _fetch_environment(self, path: Path, results: list[StepResult]) -> None:
-        """Keep what the other machine said of itself when it was to receive, as the boot's evidence."""
+    def _keep_environment(self, path: Path, results: list[StepResult]) -> None:
+        """Keep what the machine that received said of itself just before; of no recording, what this one says now.
+
+        Asking the system takes up to seconds, in which a boot's first packets would be missed: it is done once a boot.
+        """
         for result in results:
-            told = path / str(result.run) / HOSTS / self.remote / layout.ENVIRONMENT
-            if self.remote and told.is_file():
+            run = path / str(result.run)
+            told = (run / HOSTS / self.remote if self.remote else run) / layout.ENVIRONMENT
+            if told.is_file():
                 self._write(path / layout.ENVIRONMENT, read_json(told))
                 return
+        if not self.remote:
+            self._write(path / layout.ENVIRONMENT, environment())
 
     def _report(self, path: Path, results: list[StepResult]) -> None:
         """Write figures and report of the recordings of a boot that shows the fault."""
