@@ -40,7 +40,7 @@ MODULES = (
 """In the order in which they are loaded; ext4 and packet sockets are built in."""
 
 _INIT = Path(__file__).parent / "inside" / "init.sh"
-_FOLDERS = ("dev", "proc", "sys", "modules", "bin", "lower", "data", "root")
+_FOLDERS = ("dev", "proc", "sys", "modules", "bin", "lower", "data", "sysroot")
 _LZ4 = b"\x02\x21\x4c\x18"
 
 

@@ -4,13 +4,15 @@
 inside=/opt/harness/harness/lab/guest/inside
 ip link set lo up
 deaf=
-for word in $(cat /proc/cmdline); do
+read -r words < /proc/cmdline
+for word in $words; do
     case $word in
         harness.net=*)
             pair=${word#*=}
             for path in /sys/class/net/*; do
                 name=${path##*/}
-                if [ "$(cat "$path/address")" = "${pair%%=*}" ]; then
+                read -r mac < "$path/address"
+                if [ "$mac" = "${pair%%=*}" ]; then
                     [ -n "${pair#*=}" ] && ip addr add "${pair#*=}" dev "$name"
                     ip link set "$name" up
                 fi
@@ -19,7 +21,7 @@ for word in $(cat /proc/cmdline); do
         harness.deaf=*) deaf=,${word#*=}, ;;
     esac
 done
-boot_id=$(cat /proc/sys/kernel/random/boot_id)
+read -r boot_id < /proc/sys/kernel/random/boot_id
 mkdir -p /data/guest
 echo "$boot_id" >> /data/guest/boots
 sync
