@@ -36,4 +36,4 @@ def catalogue() -> list[Cause]:
 
 def _shown(template: str) -> str:
     text = _FIELD.sub(lambda match: match[1].upper(), template)
-    return text[:1].upper() + text[1:]
+    return text if text.startswith("macOS") else text[:1].upper() + text[1:]

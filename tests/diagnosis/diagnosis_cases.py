@@ -168,6 +168,7 @@ class Run:
         self.hosts: list[dict[str, Any]] = [{"name": "tx"}, {"name": "rx"}]
         self.reported_on = "rx:eth0"
         self.end_reason = "complete"
+        self.unreadable = 0
         self.notes: dict[str, Any] = {}
 
     @property
@@ -300,6 +301,7 @@ class Run:
             senders=senders,
             events=sorted(self.events, key=lambda event: event.t_ns),
             membership=self._timeline() if self.is_igmp_watched else None,
+            unreadable=self.unreadable,
         )
 
     def _timeline(self) -> MembershipTimeline:

@@ -293,6 +293,12 @@ def impaired_at_sender() -> Run:
     return run.gap(8.0, 10.0, *UPSTREAM)
 
 
+def recording_damaged() -> Run:
+    run = Run().gap(8.0, 10.0)
+    run.unreadable = 210
+    return run
+
+
 POSITIVE: dict[str, tuple[str, Callable[[], Run]]] = {
     "mute-querier": ("membership-expired", membership_expired),
     "querier-off": ("querier-lost", querier_lost),
@@ -327,6 +333,7 @@ POSITIVE: dict[str, tuple[str, Callable[[], Run]]] = {
     "outage": ("network-outage", network_outage),
     "blind": ("cannot-tell", cannot_tell),
     "impaired": ("impaired-at-sender", impaired_at_sender),
+    "damaged": ("recording-damaged", recording_damaged),
     "not-sent": ("not-sent", not_sent),
     "sender-stopped": ("sender-stopped", sender_stopped),
     "macos": ("macos-local-network", macos_local_network),

@@ -210,6 +210,21 @@ def test_drops_are_allotted_once_and_to_what_arrived(
     assert sum(found) + of_scattered == min(n_own, sum(room) + n_scattered)
 
 
+def test_a_few_damaged_records_explain_no_drop_out() -> None:
+    run = POSITIVE["link-flap"][1]()
+    run.unreadable = 20
+    assert [each.name for each in verdicts(run)] == [each.name for each in verdicts(POSITIVE["link-flap"][1]())]
+
+
+def test_an_outage_says_what_is_known_of_the_sender() -> None:
+    run = POSITIVE["outage"][1]()
+    assert "they left the sender's host" in verdicts(run)[0].sentence
+    run.is_out_watched = False
+    assert "by its own log the sender sent them" in verdicts(run)[0].sentence
+    run.senders = []
+    assert "whether they were sent at all is not known" in verdicts(run)[0].sentence
+
+
 def test_a_renamed_scenario_tells_nothing() -> None:
     for case, (_, make) in POSITIVE.items():
         plain, told = make(), make()
@@ -316,7 +331,7 @@ def test_a_filter_that_was_gone_by_the_end_is_still_suspected() -> None:
     run = Run().gap(8.0, 10.0, *SOCKETS, "unicast-twin")
     first = verdicts(run)[0]
     assert first.name == "host-filter"
-    assert "none was there before or after" in first.settled_by
+    assert "none that drops was there" in first.settled_by
 
 
 def test_a_downgrade_beats_the_reports_that_the_switch_ignored() -> None:

@@ -79,6 +79,12 @@ def test_without_a_record_the_scenario_alone_is_less_sure_and_explains_only_what
     assert "impaired-at-sender" not in {each.name for each in verdicts(run)}
 
 
+def test_a_drop_out_that_a_kill_cut_short_is_the_one_asked_for() -> None:
+    run = Run().gap(8.0, 20.0, *UPSTREAM, kind="stopped")
+    run.impairments = [SenderImpairment(stream_id=1, epoch=1, dropouts_ns=[(8 * S, 30 * S)])]
+    assert verdicts(run)[0].name == "impaired-at-sender"
+
+
 IMPAIR = {"loss": "1%", "dropouts": [{"at": "1s", "lasts": "500ms"}], "seed": 3}
 
 

@@ -78,7 +78,9 @@ def test_edges_of_a_drop_out_are_those_of_the_impairment(matrix: Matrix, name: s
 
 def test_every_cause_of_the_table_has_a_scenario_or_cannot_have_one() -> None:
     without = {cause.name for cause in causes()} - {entry.cause for entry in ENTRIES}
-    assert without == {"macos-local-network", "sender-stopped", "not-sent", "network-outage", "cannot-tell"}
+    assert without == {
+        "recording-damaged", "macos-local-network", "sender-stopped", "not-sent", "network-outage", "cannot-tell",
+    }  # fmt: skip
 
 
 def test_every_scenario_expects_a_verdict_that_the_table_knows() -> None:

@@ -11,11 +11,13 @@ from harness.diagnosis.rules import (
     network,
     platform,
     receiver,
+    recording,
     sender,
     unexplained,
 )
 
 RULES: tuple[Rule, ...] = (
+    *recording.RULES,
     *host.RULES,
     *receiver.RULES,
     *platform.RULES,

@@ -210,10 +210,8 @@ def host_filter(case: Case, symptom: Symptom) -> Finding | None:
         met = counted(risen[0][1], "packet")
         weighing.add(3, True, yes=f"a rule of the packet filter met {met}: {risen[0][0]}")
     else:
-        rules = (
-            "the packet filter's rules" if denied is None else "the packet filter's rules at that time, of which none "
-        )
-        rules += "" if denied is None else "was there before or after"
+        rules = "the packet filter's rules"
+        rules += "" if denied is None else " at that time: before and after the run, none that drops was there"
         lasting = f"whether this rule met the packets: {denied[0][0]}" if denied else rules
         weighing.add(3, None, unknown=lasting)
     _no_others(weighing, case, symptom)
@@ -315,7 +313,8 @@ RULES = (
         WINDOW,
         host_filter,
         "the tap sees the packets, no socket does, the filter's counters rise, no other counter does",
-        "`nft list ruleset` (counters) before and after, or a run with the filter off",
+        "the filter's rules and counters before and after (Linux: `nft list ruleset`, macOS: `pfctl -vsr`), or a run "
+        "with the filter off",
         "allow the group's address and port on input (nft, firewalld, ufw, endpoint security)",
         "nft(8); packet(7): a tap sees packets before netfilter",
     ),
@@ -326,7 +325,7 @@ RULES = (
         membership_limit,
         "ENOBUFS at a join; as many groups as the limit are joined",
         "sysctl net.ipv4.igmp_max_memberships",
-        "raise net.ipv4.igmp_max_memberships, or spread the groups over several sockets",
+        "raise net.ipv4.igmp_max_memberships (Linux), or spread the groups over several sockets",
         "Linux ip-sysctl igmp_max_memberships; measured: 20 joins, the 21st is ENOBUFS",
     ),
 )

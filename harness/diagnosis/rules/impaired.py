@@ -91,11 +91,12 @@ def _is_asked(case: Case, symptom: Symptom, impairment: SenderImpairment) -> boo
         return bool(_ratios(impairment))
     info = case.sender(symptom)
     starts_ns = info.first_due_ns if info is not None else 0
-    return any(
-        abs(starts_ns + start_ns - symptom.start_ns) <= _EDGE_NS
-        and abs(starts_ns + end_ns - symptom.end_ns) <= _EDGE_NS
-        for start_ns, end_ns in impairment.dropouts_ns
-    )
+    for start_ns, end_ns in impairment.dropouts_ns:
+        late_ns = symptom.end_ns - starts_ns - end_ns
+        is_cut = symptom.is_to_end and late_ns < 0
+        if abs(starts_ns + start_ns - symptom.start_ns) <= _EDGE_NS and (abs(late_ns) <= _EDGE_NS or is_cut):
+            return True
+    return False
 
 
 RULES = (

@@ -160,9 +160,7 @@ def macos_local_network(case: Case, symptom: Symptom) -> Finding | None:
 RULES = (
     Rule(
         "os-policy-suspected",
-        "The operating system seems to keep multicast from this program: others on the same machine, "
-        "unicast and the tap are "
-        "not concerned ({group}, {when})",
+        "The operating system seems to keep {group} from this program and not from others on its machine ({when})",
         _SYMPTOMS,
         os_policy_suspected,
         "the program is deaf or refused, reopening is useless, the tap and unicast work, a program "

@@ -167,7 +167,8 @@ RULES = (
         receiver_overflow,
         "the socket's drop counter and RcvbufErrors count what is missing; the tap has it",
         "the run again with a larger --buffer",
-        "raise the buffer (--buffer 8MB, net.core.rmem_max) and read the socket without stalls",
+        "raise the buffer (--buffer 8MB; the system's limit is net.core.rmem_max on Linux, kern.ipc.maxsockbuf on "
+        "macOS) and read the socket without stalls",
         "socket(7) SO_RCVBUF, SO_RXQ_OVFL; measured: RcvbufErrors = SO_RXQ_OVFL = missing packets",
     ),
     Rule(

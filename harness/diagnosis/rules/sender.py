@@ -258,8 +258,8 @@ RULES = (
         send_refused_locally,
         "an errno on every send; a route that refuses the group, none at all, or a filter on output",
         "`ip route get GROUP` on the sender, and the run with --interface",
-        "name the interface (--interface IF), or give the group a route: ip route add 224.0.0.0/4 "
-        "dev IF; allow it on output",
+        "name the interface (--interface IF), or give the group a route (Linux: ip route add 224.0.0.0/4 "
+        "dev IF, macOS: route add -net 224.0.0.0/4 -interface IF); allow it on output",
         "ip(7) EHOSTUNREACH, ENETUNREACH; measured: IP_MULTICAST_IF bypasses an unreachable route, "
         "nft output gives EPERM",
     ),

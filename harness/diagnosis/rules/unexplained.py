@@ -8,6 +8,7 @@ from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule, counted
 from harness.diagnosis.rules.pieces import LOSS, witness, words
 from harness.diagnosis.symptoms import Symptom, SymptomKind
+from harness.diagnosis.witnesses import Hearing
 from harness.model.witness import WitnessKind
 from harness.units import format_duration
 
@@ -36,6 +37,7 @@ def network_outage(case: Case, symptom: Symptom) -> Finding | None:
         unknown=f"the sender's tap: {left.why}",
         factor=0.5,
     )
+    weighing.say(sent=_sent(case, symptom, left))
     twin = case.hearing("unicast-twin", symptom)
     yes = (
         "unicast from the same sender stopped as well"
@@ -44,6 +46,17 @@ def network_outage(case: Case, symptom: Symptom) -> Finding | None:
     )
     weighing.add(1, None if twin.is_heard is None else True, yes=yes, unknown=f"the unicast twin: {twin.why}")
     return weighing.result(0.4)
+
+
+def _sent(case: Case, symptom: Symptom, left: Hearing) -> str:
+    """Return what is known of whether the packets were sent, as a clause."""
+    if left.is_heard:
+        return "they left the sender's host"
+    if left.is_heard is False:
+        return "the sender's tap saw none leave"
+    if symptom.stream is not None and any(each.epoch == symptom.stream.epoch for each in case.summary.senders):
+        return "by its own log the sender sent them"
+    return "whether they were sent at all is not known here"
 
 
 def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
@@ -77,12 +90,13 @@ def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
 RULES = (
     Rule(
         "network-outage",
-        "{group} did not reach {interface} of {receiver}; nothing says why ({when})",
+        "Packets of {group} did not reach {interface} of {receiver}, and nothing says why; {sent} ({when})",
         LOSS,
         network_outage,
         "the tap at the receiver is silent, and no other cause fits",
-        "a tap half-way, at the switch's mirror port, at the same time",
-        "look at the switch and the links between sender and receiver at that time",
+        "the sender's own log or tap (`--sent RUN`), and a tap half-way, at the switch's mirror port, at the same time",
+        "make sure that the sender was sending then, to this group and port; if it was, look at the switch and the "
+        "links between",
         "packet(7): what the tap does not see did not arrive",
         is_fallback=True,
     ),
