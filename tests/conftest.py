@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from netns import Namespace, cable, require_lab
+from netns import Namespace, cabled, namespaces
 
 from harness.analysis import analyze_recording
 from harness.model import Summary
@@ -40,22 +40,16 @@ def no_socket_is_left_open() -> Iterator[None]:
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
     """A namespace with nothing but a loopback, which carries IPv4 and IPv6 multicast."""
-    require_lab()
-    made = Namespace()
-    made.ip("-6", "route", "add", "local", "ff00::/8", "dev", "lo", "table", "local")
-    yield made
-    made.remove()
+    with namespaces(1) as (made,):
+        made.ip("-6", "route", "add", "local", "ff00::/8", "dev", "lo", "table", "local")
+        yield made
 
 
 @pytest.fixture
 def veth_pair() -> Iterator[tuple[Namespace, Namespace]]:
     """Two namespaces joined by a cable: tx0 10.77.0.1 fd77::1 in the first, rx0 10.77.0.2 fd77::2 in the second."""
-    require_lab()
-    tx, rx = Namespace(), Namespace()
-    cable(tx, rx)
-    yield tx, rx
-    tx.remove()
-    rx.remove()
+    with cabled() as sides:
+        yield sides
 
 
 @pytest.fixture

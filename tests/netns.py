@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -80,6 +80,26 @@ class Namespace:
     def remove(self) -> None:
         run("ip", "netns", "del", self.name)
         assert self.name not in run("ip", "netns", "list")
+
+
+@contextmanager
+def namespaces(n: int) -> Iterator[list[Namespace]]:
+    """Yield so many namespaces, which are gone afterwards; skips or fails without them."""
+    require_lab()
+    with ExitStack() as stack:
+        made: list[Namespace] = []
+        for _ in range(n):
+            made.append(Namespace())
+            stack.callback(made[-1].remove)
+        yield made
+
+
+@contextmanager
+def cabled() -> Iterator[tuple[Namespace, Namespace]]:
+    """Yield two namespaces joined by a cable, see `cable`; they are gone afterwards."""
+    with namespaces(2) as (tx, rx):
+        cable(tx, rx)
+        yield tx, rx
 
 
 def cable(tx: Namespace, rx: Namespace, number: int = 0) -> None:

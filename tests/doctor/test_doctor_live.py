@@ -10,10 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from netns import Namespace, cable, require_lab
+from netns import Namespace
 
 from harness.cli import main
 from harness.cli.doctor import group_of
@@ -28,19 +27,6 @@ from protocols.membership import Query
 GROUP = Endpoint(
     ipaddress.ip_address((239 << 24) | (255 << 16) | (os.getpid() + 77) % 65_536), 21_000 + os.getpid() % 20_000
 )
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[Namespace, Namespace]]:
-    """Two namespaces and a cable: tx0 with 10.77.0.1 and rx0 with 10.77.0.2."""
-    require_lab()
-    one, other = Namespace(), Namespace()
-    try:
-        cable(one, other)
-        yield one, other
-    finally:
-        one.remove()
-        other.remove()
 
 
 def frame(payload: bytes, *, source: str = "10.77.0.2", vlan: bool = False, outgoing: bool = False) -> TapFrame:
@@ -96,8 +82,10 @@ def ask(namespace: Namespace, stop: threading.Event, version: int) -> None:
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("version", "status"), [(3, "ok"), (2, "suspicious")])
-def test_a_querier_is_heard_and_ends_the_waiting(pair: tuple[Namespace, Namespace], version: int, status: str) -> None:
-    one, other = pair
+def test_a_querier_is_heard_and_ends_the_waiting(
+    veth_pair: tuple[Namespace, Namespace], version: int, status: str
+) -> None:
+    one, other = veth_pair
     stop = threading.Event()
     asking = threading.Thread(target=ask, args=(other, stop, version))
     asking.start()
@@ -117,8 +105,8 @@ def test_a_querier_is_heard_and_ends_the_waiting(pair: tuple[Namespace, Namespac
 
 
 @pytest.mark.lab
-def test_a_firewall_that_eats_the_group_is_broken(pair: tuple[Namespace, Namespace]) -> None:
-    one, _ = pair
+def test_a_firewall_that_eats_the_group_is_broken(veth_pair: tuple[Namespace, Namespace]) -> None:
+    one, _ = veth_pair
     ruleset = (
         "table inet f {\n chain i {\n type filter hook input priority 0;\n udp dport 1024-65535 counter drop\n }\n}\n"
     )
@@ -132,8 +120,8 @@ def test_a_firewall_that_eats_the_group_is_broken(pair: tuple[Namespace, Namespa
 
 
 @pytest.mark.lab
-def test_an_interface_that_is_down_is_broken(pair: tuple[Namespace, Namespace]) -> None:
-    one, _ = pair
+def test_an_interface_that_is_down_is_broken(veth_pair: tuple[Namespace, Namespace]) -> None:
+    one, _ = veth_pair
     one.ip("link", "set", "tx0", "down")
     done = run_doctor(one, "--interface", "tx0", "--listen", "100ms", str(GROUP))
     assert done.returncode == 1
@@ -141,8 +129,8 @@ def test_an_interface_that_is_down_is_broken(pair: tuple[Namespace, Namespace]) 
 
 
 @pytest.mark.lab
-def test_without_privileges_it_says_what_it_cannot(pair: tuple[Namespace, Namespace]) -> None:
-    one, _ = pair
+def test_without_privileges_it_says_what_it_cannot(veth_pair: tuple[Namespace, Namespace]) -> None:
+    one, _ = veth_pair
     one.ip("route", "add", "default", "via", "10.77.0.2")
     command = one.command(
         "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"
@@ -157,8 +145,8 @@ def test_without_privileges_it_says_what_it_cannot(pair: tuple[Namespace, Namesp
 
 
 @pytest.mark.lab
-def test_ctrl_c_prints_what_is_known(pair: tuple[Namespace, Namespace]) -> None:
-    one, _ = pair
+def test_ctrl_c_prints_what_is_known(veth_pair: tuple[Namespace, Namespace]) -> None:
+    one, _ = veth_pair
     command = [
         *one.command(
             sys.executable, "-m", "harness", "doctor", "--interface", "tx0", "--listen", "60s", "--json", str(GROUP)

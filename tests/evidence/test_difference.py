@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from netns import Namespace, cable, require_lab
+from netns import cable, cabled
 
 from harness.evidence import counters_only, difference, environment, risen
 from harness.evidence.facts import FACETS
@@ -293,10 +293,7 @@ def test_two_snapshots_of_a_quiet_host_are_alike() -> None:
 
 @pytest.mark.lab
 def test_namespace_that_changes_is_told_change_by_change() -> None:
-    require_lab()
-    far, host = Namespace(), Namespace()
-    try:
-        cable(far, host)
+    with cabled() as (far, host):
         cable(far, host, 1)
         host.ip("route", "add", "default", "via", "10.77.0.1")
         with host.inside():
@@ -316,9 +313,6 @@ def test_namespace_that_changes_is_told_change_by_change() -> None:
                 after = environment()
             texts = [change.text for change in difference(before, after)]
             rises = risen(before, after)
-    finally:
-        host.remove()
-        far.remove()
     for text in (
         "address 10.77.0.2/24 on rx0 removed (origin static)",
         "address 10.78.0.2/24 on rx1 origin: static -> dynamic",

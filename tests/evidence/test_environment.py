@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from netns import Namespace, cable, require_lab
+from netns import cabled
 
 from harness.evidence import _linux, boot_id, counters_only, environment, probe, system, versions
 from harness.evidence.environment import PROBES
@@ -281,10 +281,7 @@ def test_owners_are_not_looked_for_without_end() -> None:
 
 @pytest.mark.lab
 def test_lab_host_tells_bridges_filters_firewall_queues_and_rules() -> None:
-    require_lab()
-    switch, host = Namespace(), Namespace()
-    try:
-        cable(switch, host)
+    with cabled() as (switch, host):
         switch.ip("link", "add", "name", "br0", "type", "bridge", "mcast_snooping", "1", "mcast_querier", "1")
         switch.ip("link", "set", "br0", "up")
         switch.ip("link", "set", "tx0", "master", "br0")
@@ -300,9 +297,6 @@ def test_lab_host_tells_bridges_filters_firewall_queues_and_rules() -> None:
             told = environment()
         with switch.inside():
             seen = environment()
-    finally:
-        host.remove()
-        switch.remove()
     entry = told["interfaces"]["rx0"]
     assert (entry["kind"], entry["driver"], entry["has_carrier"]) == ("veth", "veth", True)
     assert entry["carrier_changes"] >= 1

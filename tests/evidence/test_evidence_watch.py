@@ -14,7 +14,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from netns import Namespace, require_lab
+from netns import Namespace, namespaces
 
 from harness.evidence import _darwin_watch, _linux_watch, _windows_watch, monitor, netlink, watch_changes
 from harness.evidence.route_monitor import RouteMonitor
@@ -27,17 +27,15 @@ WITHIN_NS = 20_000_000
 
 @pytest.fixture
 def host() -> Iterator[Namespace]:
-    require_lab()
-    namespace = Namespace()
-    namespace.ip("link", "add", "name", "v0", "type", "veth", "peer", "name", "v1")
-    for name in ("v0", "v1"):
-        namespace.ip("link", "set", name, "addrgenmode", "none")
-        namespace.ip("link", "set", name, "up")
-    namespace.ip("address", "add", "10.0.0.2/24", "dev", "v0")
-    for name in ("v0", "v1"):
-        namespace.wait_until_up(name)
-    yield namespace
-    namespace.remove()
+    with namespaces(1) as (namespace,):
+        namespace.ip("link", "add", "name", "v0", "type", "veth", "peer", "name", "v1")
+        for name in ("v0", "v1"):
+            namespace.ip("link", "set", name, "addrgenmode", "none")
+            namespace.ip("link", "set", name, "up")
+        namespace.ip("address", "add", "10.0.0.2/24", "dev", "v0")
+        for name in ("v0", "v1"):
+            namespace.wait_until_up(name)
+        yield namespace
 
 
 class Seen:
@@ -137,8 +135,7 @@ async def test_ipv4_routes_that_go_silently_with_their_link_are_found(host: Name
 
 @pytest.mark.lab
 async def test_membership_and_bridge_entry_are_told(host: Namespace) -> None:
-    far = Namespace()
-    try:
+    with namespaces(1) as (far,):
         host.ip("link", "set", "v1", "netns", far.name)  # takes v0's carrier, which the kernel notices when it likes
         host.wait_until_up("v0", is_up=False)
         far.ip("address", "add", "10.0.0.3/24", "dev", "v1")
@@ -168,8 +165,6 @@ async def test_membership_and_bridge_entry_are_told(host: Namespace) -> None:
             )
             await switch.wait_for(f"{group} removed from v0 of br0")
             nursery.cancel_scope.cancel()
-    finally:
-        far.remove()
 
 
 @pytest.mark.lab

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
-from netns import Namespace, run
+from netns import Namespace, require_lab, run
 
 from harness.lab.router import Router
 from harness.model.lab import MulticastRoute
@@ -102,6 +102,13 @@ class SwitchLab:
         entries = [entry for table in tables for entry in table["mdb"] if entry["port"] == port]
         return [entry for entry in entries if group in (None, entry["grp"])]
 
+    @contextmanager
+    def left_clean(self) -> Iterator[None]:
+        """A test begins with an empty truth log, and ends as `check_clean` says."""
+        self.log.clear()
+        yield
+        self.check_clean()
+
     def check_clean(self) -> None:
         """Fail if an impairment left rules or queues behind, and remove them for the next test's sake."""
         left = ""
@@ -116,6 +123,15 @@ class SwitchLab:
     def remove(self) -> None:
         for space in self.spaces.values():
             space.remove()
+
+
+@contextmanager
+def switch_lab() -> Iterator[SwitchLab]:
+    """Yield a lab for a module's tests, which is gone afterwards; skips or fails without namespaces."""
+    require_lab()
+    lab = SwitchLab()
+    yield lab
+    lab.remove()
 
 
 def bridge_tool(namespace: str, *arguments: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from impairment_lab import GROUP4, GROUP6, PORT, Listener, Speaker, SwitchLab, wait_until
+from impairment_lab import GROUP4, GROUP6, PORT, Listener, Speaker, SwitchLab, switch_lab, wait_until
 from netns import require, require_lab
 
 from harness.errors import LabError, UsageError
@@ -88,22 +88,20 @@ def missing_bpf() -> str:
 def module_lab() -> Iterator[SwitchLab]:
     require_lab()
     require(missing_bpf())
-    lab = SwitchLab()
-    yield lab
-    lab.remove()
+    with switch_lab() as made:
+        yield made
 
 
 @pytest.fixture
 def lab(module_lab: SwitchLab) -> Iterator[SwitchLab]:
-    module_lab.log.clear()
     group = cgroups.make(f"{module_lab.namespace('rx')}-rx")
     require("" if group else "a writable cgroup v2")
     assert group is not None
     module_lab.groups["rx"] = group
-    yield module_lab
-    cgroups.remove(group)
-    assert not list(group.parent.glob(f"{group.name}*"))
-    module_lab.check_clean()
+    with module_lab.left_clean():
+        yield module_lab
+        cgroups.remove(group)
+        assert not list(group.parent.glob(f"{group.name}*"))
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from impairment_lab import (
     conversation,
     end_probe,
     in_space,
+    switch_lab,
     wait_until,
 )
-from netns import require_lab
 
 from harness.errors import LabError, UsageError
 from harness.lab.impairments import apply
@@ -29,17 +29,14 @@ PLACES = [("network", "in"), ("host", "in"), ("network", "out"), ("host", "out")
 
 @pytest.fixture(scope="module")
 def module_lab() -> Iterator[SwitchLab]:
-    require_lab()
-    lab = SwitchLab()
-    yield lab
-    lab.remove()
+    with switch_lab() as made:
+        yield made
 
 
 @pytest.fixture
 def lab(module_lab: SwitchLab) -> Iterator[SwitchLab]:
-    module_lab.log.clear()
-    yield module_lab
-    module_lab.check_clean()
+    with module_lab.left_clean():
+        yield module_lab
 
 
 @pytest.mark.parametrize("group", [GROUP4, GROUP6])

@@ -9,8 +9,20 @@ from typing import Any, Literal
 
 import pytest
 import trio
-from impairment_lab import GROUP4, GROUP6, OTHER4, Listener, Speaker, SwitchLab, Tap, conversation, in_space, wait_until
-from netns import require_lab, run
+from impairment_lab import (
+    GROUP4,
+    GROUP6,
+    OTHER4,
+    Listener,
+    Speaker,
+    SwitchLab,
+    Tap,
+    conversation,
+    in_space,
+    switch_lab,
+    wait_until,
+)
+from netns import run
 
 from harness.errors import LabError, UsageError
 from harness.lab.impairments import apply
@@ -34,17 +46,14 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def module_lab() -> Iterator[SwitchLab]:
-    require_lab()
-    lab = SwitchLab()
-    yield lab
-    lab.remove()
+    with switch_lab() as made:
+        yield made
 
 
 @pytest.fixture
 def lab(module_lab: SwitchLab) -> Iterator[SwitchLab]:
-    module_lab.log.clear()
-    yield module_lab
-    module_lab.check_clean()
+    with module_lab.left_clean():
+        yield module_lab
 
 
 def bridge_settings(lab: SwitchLab) -> dict[str, Any]:

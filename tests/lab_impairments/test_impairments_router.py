@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import trio
 from impairment_lab import Listener, Speaker, SwitchLab, only_route, wait_until
-from netns import Namespace, cable, require_lab
+from netns import Namespace, cable, namespaces
 
 from harness.errors import LabError
 from harness.lab.impairments import apply
@@ -23,13 +23,10 @@ ROUTES = (
 @pytest.fixture
 def chain() -> Iterator[dict[str, Namespace]]:
     """tx - router - rx; the router's ends are rx0 (10.77.0.2) and tx1 (10.78.0.1)."""
-    require_lab()
-    spaces = {name: Namespace() for name in ("tx", "router", "rx")}
-    cable(spaces["tx"], spaces["router"], 0)
-    cable(spaces["router"], spaces["rx"], 1)
-    yield spaces
-    for space in spaces.values():
-        space.remove()
+    with namespaces(3) as (tx, router, rx):
+        cable(tx, router, 0)
+        cable(router, rx, 1)
+        yield {"tx": tx, "router": router, "rx": rx}
 
 
 class RoutedLab(SwitchLab):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from netns import Namespace, cable, require_lab
+from netns import Namespace, cabled
 
 from harness.errors import InterfaceError
 from harness.model import parse_endpoint
@@ -24,14 +24,8 @@ V4_GROUP, V6_GROUP = socket.inet_aton("239.1.2.3"), socket.inet_pton(socket.AF_I
 
 @pytest.fixture(scope="module")
 def sides() -> Iterator[tuple[Namespace, Namespace]]:
-    require_lab()
-    tx, rx = Namespace(), Namespace()
-    try:
-        cable(tx, rx)
-        yield tx, rx
-    finally:
-        tx.remove()
-        rx.remove()
+    with cabled() as pair:
+        yield pair
 
 
 def udp(port: int, payload: bytes = b"x" * 20) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from netns import Namespace, cable, require_lab
+from netns import Namespace, cabled
 
 from harness.capture import open_capture
 from harness.model.witness import WitnessKind, WitnessSeries
@@ -48,16 +48,8 @@ class Pair:
 @contextmanager
 def pair(folder: Path) -> Iterator[Pair]:
     """Yield two namespaces with a cable; they are gone afterwards."""
-    require_lab()
-    sides: list[Namespace] = []
-    try:
-        sides.append(Namespace())
-        sides.append(Namespace())
-        cable(sides[0], sides[1])
-        yield Pair(sides[0], sides[1], folder)
-    finally:
-        for side in sides:
-            side.remove()
+    with cabled() as (tx, rx):
+        yield Pair(tx, rx, folder)
 
 
 def run_scenario(folder: Path, text: str, side: Namespace | None, *prefix: str) -> RunReader:
