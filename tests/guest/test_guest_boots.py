@@ -16,7 +16,7 @@ from netns import require, require_lab
 from harness.lab.guest import tools
 from harness.lab.guest.machine import image
 from harness.lab.guest.reboots import reboot_campaign
-from harness.lab.guest.workers import Disturbance
+from harness.lab.guest.work import Disturbance
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -58,8 +58,8 @@ async def test_three_boots_with_a_power_cut_and_a_deaf_one(nothing_left: None) -
     plan: list[Disturbance] = ["healthy", "cut-recording", "deaf"]
     verdict = await reboot_campaign(image("minimal"), plan, seed=1)
     assert verdict.problems == []
-    assert [row.outcome for row in verdict.rows] == ["heard", "interrupted", "deaf-until-reopened"]
-    found = [row.result for row in verdict.rows if row.result is not None]
+    assert [str(row) for row in verdict.rows] == ["ok: heard", "crashed", "reproduced: deaf-until-reopened"]
+    found = [row.result for row in verdict.rows]
     assert len({result.boot_id for result in found}) == 3
     assert found[0].rows > 300
     assert verdict.n_rows_synced > 300

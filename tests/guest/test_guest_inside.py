@@ -1,36 +1,21 @@
 """The programs that run inside a guest, as far as they can be tried outside."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.lab.guest.inside import deaf, standin
+from harness.lab.guest.inside import deaf
 from harness.lab.guest.roots import Kind
-from harness.lab.guest.workers import campaign_files, stand_in_files
+from harness.lab.guest.work import campaign_files
 
-INSIDE = Path(standin.__file__).parent
+INSIDE = Path(deaf.__file__).parent
 
 
 @pytest.mark.parametrize("script", sorted(INSIDE.glob("*.sh")), ids=lambda path: path.name)
 def test_a_script_parses(script: Path) -> None:
     subprocess.run(["sh", "-n", str(script)], check=True, timeout=10)
-
-
-def test_the_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
-    journal = standin.Journal(tmp_path / "journal.jsonl")
-    journal.mend()
-    assert journal.read() == []
-    journal.add("boot", number=1)
-    with journal.path.open("ab") as file:
-        file.write(b'{"event": "rece')
-    assert [line["event"] for line in journal.read()] == ["boot"]
-    journal.mend()
-    journal.add("boot", number=2)
-    assert [line["number"] for line in journal.read()] == [1, 2]
-    assert all(line["boot_id"] == standin.boot_id() for line in journal.read())
 
 
 def test_sockets_bound_to_groups_are_told_from_others() -> None:
@@ -54,12 +39,6 @@ def test_a_sync_is_told_to_nobody_outside_a_guest_s_disk(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True)
     assert done.stdout == "synced\n"
-
-
-def test_the_stand_in_reads_the_campaign_that_the_controller_writes() -> None:
-    settings = json.loads(stand_in_files("minimal", 3)["campaign/campaign.json"])
-    assert settings["n_boots"] == 3
-    assert {"group", "interface", "duration", "reopen_at", "link_limit_s"} <= settings.keys()
 
 
 @pytest.mark.parametrize("kind", ["minimal", "systemd"])

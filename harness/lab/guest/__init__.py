@@ -13,10 +13,9 @@ from harness.lab.guest.accelerator import accelerator
 from harness.lab.guest.lab import BootSeen, GuestLab, Synced, guest_lab
 from harness.lab.guest.machine import Hardware, Image, Machine, image
 from harness.lab.guest.reboots import Verdict, reboot_campaign
-from harness.lab.guest.workers import WORKERS, Disturbance, Worker
+from harness.lab.guest.work import Disturbance
 
 __all__ = [
-    "WORKERS",
     "BootSeen",
     "Disturbance",
     "GuestLab",
@@ -25,7 +24,6 @@ __all__ = [
     "Machine",
     "Synced",
     "Verdict",
-    "Worker",
     "accelerator",
     "guest_lab",
     "image",

@@ -14,12 +14,12 @@ import trio
 from harness.errors import HarnessError
 from harness.lab.guest.accelerator import accelerator
 from harness.lab.guest.machine import image
-from harness.lab.guest.reboots import MIXED, Row, Verdict, reboot_campaign
+from harness.lab.guest.reboots import MIXED, Row, Verdict, reboot_campaign, told
 from harness.lab.guest.roots import Kind
-from harness.lab.guest.workers import WORKERS, Disturbance
+from harness.lab.guest.work import EXPECTED, Disturbance
 from harness.units import format_duration
 
-_FORMAT = "{:>4}  {:8}  {:13}  {:>12}  {:>7}  {:23}  {}"
+_FORMAT = "{:>4}  {:8}  {:13}  {:>12}  {:>7}  {:34}  {}"
 _PASSED, _FAILED, _CANNOT = 0, 1, 2
 
 
@@ -27,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build the image if it is not there, run the campaign, print the table; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m harness.lab.guest", description="Reboot a guest, for real.")
     parser.add_argument("--kind", choices=get_args(Kind), default="minimal", help="which guest (default: minimal)")
-    help_text = "what runs in it: the campaign, or a stand-in that tells more outcomes apart (default: stand-in)"
-    parser.add_argument("--worker", choices=sorted(WORKERS), default="stand-in", help=help_text)
     parser.add_argument("--boots", type=int, default=len(MIXED), help=f"the first so many of {len(MIXED)} boots")
     parser.add_argument("--seed", type=int, default=1, help="of the power cuts (default: 1)")
     args = parser.parse_args(arguments)
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             plan.append("healthy")
         speed = accelerator(made.kernel)
         _say(f"guest runs by {'KVM' if speed == 'kvm' else 'software emulation'}")
-        options = {"worker": WORKERS[args.worker], "seed": args.seed, "accelerator": speed, "on_boot": _announce}
+        options = {"seed": args.seed, "accelerator": speed, "on_boot": _announce}
         verdict = trio.run(partial(reboot_campaign, made, plan, **options))
     except HarnessError as exc:
         _say(str(exc))
@@ -57,7 +55,7 @@ def table(verdict: Verdict) -> str:
     head = ("boot", "boot id", "done to it", "first packet", "packets", "outcome", "as expected")
     lines = [_FORMAT.format(*head), *(_line(row) for row in verdict.rows), ""]
     lines.append(f"{sum(row.is_right for row in verdict.rows)} of {len(verdict.rows)} verdicts right")
-    healthy = [row.result.first_ns for row in verdict.rows if row.disturbance == "healthy" and row.result]
+    healthy = [row.result.first_ns for row in verdict.rows if row.disturbance == "healthy"]
     times = [first_ns for first_ns in healthy if first_ns is not None]
     if times:
         span = f"{format_duration(min(times))} to {format_duration(max(times))}"
@@ -72,10 +70,10 @@ def table(verdict: Verdict) -> str:
 
 def _line(row: Row) -> str:
     result = row.result
-    first = "" if result is None or result.first_ns is None else format_duration(result.first_ns)
-    boot_id, packets = ("", "") if result is None else (result.boot_id[:8], str(result.rows))
-    mark = "yes" if row.is_right else f"NO, {row.expected}"
-    return _FORMAT.format(row.attempt, boot_id, row.disturbance, first, packets, row.outcome, mark)
+    first = "" if result.first_ns is None else format_duration(result.first_ns)
+    packets = str(result.rows) if result.boot_id else ""
+    mark = "yes" if row.is_right else f"NO, {told(EXPECTED[row.disturbance])}"
+    return _FORMAT.format(result.number, result.boot_id[:8], row.disturbance, first, packets, str(row), mark)
 
 
 def _announce(attempt: int, disturbance: Disturbance) -> None:

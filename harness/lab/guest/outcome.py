@@ -1,6 +1,7 @@
 """What became of each boot of a campaign in a guest, from the guest's disk alone.
 
-Only of a boot that never came can the disk say nothing; that is the controller's to tell.
+Of each boot the campaign's own word is read, and beside it what its recording shows, so that neither a wrong verdict
+nor a right one for the wrong reason passes.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from numpy.typing import NDArray
 
 from harness.errors import HarnessError, LabError
 from harness.lab.guest.lab import BootSeen, Synced
+from harness.model.boots import Outcome
 from harness.store import open_run
 
-Outcome = Literal[
-    "heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", "interrupted", "hung",
-    "ok", "reproduced", "not_run", "crashed",
-]  # fmt: skip
-"""Those of the stand-in, which tells more apart, and those of a campaign."""
+Finding = Literal["heard", "late", "deaf-until-reopened", "joined-wrong-interface", "silent", ""]
+"""What a recording shows; "" of one that was broken off, or never began."""
+
+INTERFACE = "eth0"
+"""On which the campaign receives, whichever card that is."""
 
 LATE_NS = 1_000_000_000
 """A first packet that comes later than this after the join did not wait for the join alone: probes come every 10 ms."""
@@ -34,8 +36,8 @@ class BootResult:
     """One boot.
 
     Attributes:
-      number: in the campaign's journal, from 1. boot_id: the kernel's.
-      outcome: what happened.
+      number: in the campaign's journal, from 1. boot_id: the kernel's; "" of a boot that never came.
+      outcome: what the campaign calls it. finding: what its recording shows.
       first_ns: from power-on or reset to the first packet; None where none came.
       rows: packets in its recording.
     """
@@ -43,6 +45,7 @@ class BootResult:
     number: int
     boot_id: str
     outcome: Outcome
+    finding: Finding
     first_ns: int | None
     rows: int
 
@@ -61,7 +64,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
 
 
 def results(folder: Path, seen: Sequence[BootSeen], mac: str) -> list[BootResult]:
-    """Return every boot in a campaign's journal, in order.
+    """Return every boot that a campaign's journal settles, in order.
 
     Args:
       folder: the campaign's folder, read back from the disk.
@@ -70,64 +73,48 @@ def results(folder: Path, seen: Sequence[BootSeen], mac: str) -> list[BootResult
     """
     journal = read_journal(folder / "journal.jsonl")
     by_id = {boot.boot_id: boot for boot in seen}
-    found = []
-    for line in journal:
-        if line["event"] == "boot":
-            own = [other for other in journal if other["boot_id"] == line["boot_id"]]
-            found.append(_result(folder / "boots" / f"{line['number']:04}", own, by_id.get(line["boot_id"]), mac))
-    return found
-
-
-def _result(run: Path, lines: list[dict[str, Any]], seen: BootSeen | None, mac: str) -> BootResult:
-    boot = next(line for line in lines if line["event"] == "boot")
-    arrivals, events = _recording(run)
-    first_ns = None
-    if len(arrivals) and seen is not None:
-        kernel_started_ns = seen.seen_ns - seen.uptime_ns  # host's clock
-        guest_ns = int(arrivals[0]) - boot["realtime_ns"] + boot["boottime_ns"]  # since the kernel started
-        first_ns = kernel_started_ns - seen.powered_ns + guest_ns
-    is_over = any(line["event"] in ("rebooting", "finished") for line in lines)
-    outcome = outcome_of(arrivals, events, lines, mac) if is_over else "interrupted"
-    return BootResult(boot["number"], boot["boot_id"], outcome, first_ns, len(arrivals))
-
-
-def campaign_results(folder: Path, seen: Sequence[BootSeen], mac: str) -> list[BootResult]:
-    """Return every boot of a real campaign, as its journal settles them, in order; see `results`."""
-    del mac  # a campaign tells what happened; why is for its report
-    journal = read_journal(folder / "journal.jsonl")
-    by_id = {boot.boot_id: boot for boot in seen}
     begun = {line["boot"]: line["boot_id"] for line in journal if line["kind"] == "boot_begin"}
-    found = []
-    for line in journal:
-        if line["kind"] == "boot_end":
-            number, own = line["boot"], folder / "boots" / f"{line['boot']:04}"
-            boot_id = begun.get(number, "")
-            arrivals, _ = _recording(next((path.parent for path in own.glob("*/manifest.json")), own))
-            first_ns, boot = None, by_id.get(boot_id)
-            if len(arrivals) and boot is not None and (own / "boot.json").exists():
-                booted_ns = json.loads((own / "boot.json").read_bytes())["booted_ns"]
-                first_ns = boot.seen_ns - boot.uptime_ns - boot.powered_ns + int(arrivals[0]) - booted_ns
-            found.append(BootResult(number, boot_id, line["outcome"], first_ns, len(arrivals)))
-    return found
+    return [
+        _result(folder / "boots" / f"{line['boot']:04}", line, begun.get(line["boot"], ""), by_id, mac)
+        for line in journal
+        if line["kind"] == "boot_end"
+    ]
 
 
-def outcome_of(
-    arrivals: NDArray[np.int64], events: list[tuple[str, int]], lines: list[dict[str, Any]], mac: str
-) -> Outcome:
-    """Return what a boot that came to its end shows.
+def _result(own: Path, line: dict[str, Any], boot_id: str, by_id: dict[str, BootSeen], mac: str) -> BootResult:
+    outcome: Outcome = line["outcome"]
+    run = next((path.parent for path in own.glob("*/manifest.json")), own)
+    arrivals, events = _recording(run)
+    first_ns, boot = None, by_id.get(boot_id)
+    if len(arrivals) and boot is not None and (own / "boot.json").exists():
+        booted_ns = json.loads((own / "boot.json").read_bytes())["booted_ns"]
+        first_ns = boot.seen_ns - boot.uptime_ns - boot.powered_ns + int(arrivals[0]) - booted_ns
+    is_whole = outcome in ("ok", "reproduced")
+    finding = finding_of(arrivals, events, _card(own), mac) if is_whole else ""
+    return BootResult(line["boot"], boot_id, outcome, finding, first_ns, len(arrivals))
+
+
+def _card(own: Path) -> str:
+    """Return the MAC address that the interface had in a boot, by the boot's own evidence; "" where there is none."""
+    try:
+        return str(json.loads((own / "environment.json").read_bytes())["interfaces"][INTERFACE]["mac"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def finding_of(arrivals: NDArray[np.int64], events: list[tuple[str, int]], card: str, mac: str) -> Finding:
+    """Return what the recording of a boot that came to its end shows.
 
     Args:
       arrivals: of its packets, guest's realtime in ns, sorted, shape (n,).
       events: kind and time of each event of the recording, on the same time line.
-      lines: the boot's own lines of the journal.
+      card: MAC address of the interface that it joined on.
       mac: of the card that has a cable.
     """
     joined_ns = next((at_ns for kind, at_ns in events if kind == "join"), None)
     reopened_ns = next((at_ns for kind, at_ns in events if kind == "reopen"), None)
     if not len(arrivals):
-        link = next(line for line in lines if line["event"] == "link")
-        macs = [one["mac"] for one in link["interfaces"] if one["name"] == link["interface"]]
-        return "joined-wrong-interface" if macs != [mac] else "silent"
+        return "silent" if card == mac else "joined-wrong-interface"
     if reopened_ns is not None and arrivals[0] >= reopened_ns:
         return "deaf-until-reopened"
     return "late" if joined_ns is not None and arrivals[0] - joined_ns > LATE_NS else "heard"

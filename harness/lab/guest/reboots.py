@@ -16,9 +16,9 @@ from harness.errors import LabError
 from harness.lab.guest.beside import beside
 from harness.lab.guest.lab import BootSeen, GuestLab, guest_lab
 from harness.lab.guest.machine import Hardware, Image, Machine
-from harness.lab.guest.outcome import BootResult, Outcome, broken_promises, synced_rows
+from harness.lab.guest.outcome import BootResult, broken_promises, results, synced_rows
 from harness.lab.guest.roots import Kind
-from harness.lab.guest.workers import BACK_WITHIN_S, DURATION_S, GROUP, STAND_IN, Disturbance, Worker
+from harness.lab.guest.work import BACK_WITHIN_S, DURATION_S, EXPECTED, GROUP, Disturbance, campaign_files, has_begun
 
 SENDER = (GROUP, "--rate", "100pps", "--size", "200", "--duration", "2h")
 PORT_DELAY_S = 1.2
@@ -57,18 +57,18 @@ MIXED: tuple[Disturbance, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One boot of the table: what was done, what was found; `result` None for a boot that never came."""
+    """One boot of the table: what was done, and what the guest's disk tells of it."""
 
-    attempt: int
     disturbance: Disturbance
-    expected: Outcome
-    outcome: Outcome
-    result: BootResult | None
+    result: BootResult
 
     @property
     def is_right(self) -> bool:
-        """Whether the outcome tells what was done."""
-        return self.outcome == self.expected
+        """Whether the campaign's outcome and its recording both tell what was done."""
+        return (self.result.outcome, self.result.finding) == EXPECTED[self.disturbance]
+
+    def __str__(self) -> str:
+        return told((self.result.outcome, self.result.finding))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,16 @@ class Verdict:
     n_deaf: list[int]
 
 
+def told(pair: tuple[str, str]) -> str:
+    """Return outcome and finding in words.
+
+    >>> told(("reproduced", "late")), told(("hung", ""))
+    ('reproduced: late', 'hung')
+    """
+    outcome, finding = pair
+    return f"{outcome}: {finding}" if finding else outcome
+
+
 def deaf_numbers(plan: Sequence[Disturbance]) -> tuple[int, ...]:
     """Return which boots are deaf, in the guest's count, which knows nothing of those that hang.
 
@@ -107,7 +117,6 @@ async def reboot_campaign(
     image: Image,
     plan: Sequence[Disturbance],
     *,
-    worker: Worker = STAND_IN,
     seed: int = 0,
     accelerator: str = "tcg",
     on_boot: Callable[[int, Disturbance], None] | None = None,
@@ -117,7 +126,6 @@ async def reboot_campaign(
     Args:
       image: what the guest boots.
       plan: what is done to each boot; the last is none that ends by itself badly: no hang and no power cut.
-      worker: what runs in the guest.
       seed: of the moments of the power cuts and what they take.
       accelerator: "tcg" or "kvm".
       on_boot: called as each boot begins, with its number from 1.
@@ -125,11 +133,10 @@ async def reboot_campaign(
     Raises:
       LabError: the lab cannot be made, or the guest does something that no disturbance explains.
     """
-    n_boots = len([one for one in plan if worker.counts_hung or one != "hang"])
-    async with guest_lab(image, files=worker.files(image.kind, n_boots), sender=SENDER, seed=seed) as lab:
-        controller = _Controller(lab, plan, worker, random.Random(seed), accelerator, on_boot)
+    async with guest_lab(image, files=campaign_files(image.kind, len(plan)), sender=SENDER, seed=seed) as lab:
+        controller = _Controller(lab, plan, random.Random(seed), accelerator, on_boot)
         await controller.run()
-        return _judge(lab, plan, worker, controller)
+        return _judge(lab, plan, controller)
 
 
 class _Controller:
@@ -139,12 +146,11 @@ class _Controller:
         self,
         lab: GuestLab,
         plan: Sequence[Disturbance],
-        worker: Worker,
         chance: random.Random,
         accelerator: str,
         on_boot: Callable[[int, Disturbance], None] | None,
     ) -> None:
-        self.lab, self.plan, self.worker, self.accelerator = lab, plan, worker, accelerator
+        self.lab, self.plan, self.accelerator = lab, plan, accelerator
         self.n_lost_sectors = 0
         self.hung: set[int] = set()
         self._chance, self._on_boot = chance, on_boot
@@ -217,7 +223,7 @@ class _Controller:
             await trio.sleep(self._chance.uniform(0.1, DURATION_S - 1))
             self.n_lost_sectors += await self.lab.power_cut(machine)
         elif disturbance == "cut-any-time":
-            if await self.lab.wait_synced(self.worker.has_begun, since, WORK_LIMIT_S) is None:
+            if await self.lab.wait_synced(has_begun, since, WORK_LIMIT_S) is None:
                 raise LabError(f"boot {at + 1} wrote no line in its journal")
             await trio.sleep(self._chance.uniform(0, DURATION_S))
             self.n_lost_sectors += await self.lab.power_cut(machine)
@@ -244,51 +250,43 @@ class _Controller:
         return lines[-1][:200]
 
 
-def _judge(lab: GuestLab, plan: Sequence[Disturbance], worker: Worker, controller: _Controller) -> Verdict:
+def _judge(lab: GuestLab, plan: Sequence[Disturbance], controller: _Controller) -> Verdict:
     data = lab.read_back("/campaign")
-    found = worker.results(data, lab.told.boots, lab.card.mac)
-    rows, waiting = [], list(found)
-    for at, disturbance in enumerate(plan):
-        expected = worker.expected[disturbance]
-        if at in controller.hung and not worker.counts_hung:
-            rows.append(Row(at + 1, disturbance, expected, "hung", None))
-        elif waiting:
-            result = waiting.pop(0)
-            rows.append(Row(at + 1, disturbance, expected, result.outcome, result))
+    found = results(data, lab.told.boots, lab.card.mac)
+    rows = [Row(disturbance, result) for disturbance, result in zip(plan, found, strict=False)]
     claims = lab.told.synced
     counts = synced_rows(data, claims)
     problems = [
-        *_journal_problems(found, lab.told.boots, len(rows), len(plan)),
+        *journal_problems(found, lab.told.boots, len(plan)),
         *broken_promises(data, claims),
         *(
-            f"recording {name}: {told} packets were synced, {now} are there"
-            for name, (told, now) in counts.items()
-            if now < told
+            f"recording {name}: {n_told} packets were synced, {n_there} are there"
+            for name, (n_told, n_there) in counts.items()
+            if n_there < n_told
         ),
         *(
-            f"boot {row.attempt} ({row.disturbance}) is {row.outcome}, not {row.expected}"
+            f"boot {row.result.number} ({row.disturbance}) is {row}, not {told(EXPECTED[row.disturbance])}"
             for row in rows
             if not row.is_right
         ),
     ]
-    n_rows_synced = sum(told for told, _ in counts.values())
     return Verdict(
         rows=rows,
         problems=problems,
         n_synced=len(claims),
-        n_rows_synced=n_rows_synced,
+        n_rows_synced=sum(n_told for n_told, _ in counts.values()),
         n_flushes=lab.n_flushes,
         n_lost_sectors=controller.n_lost_sectors,
         n_deaf=lab.told.n_deaf,
     )
 
 
-def _journal_problems(found: list[BootResult], seen: Sequence[BootSeen], n_rows: int, n_planned: int) -> list[str]:
+def journal_problems(found: list[BootResult], seen: Sequence[BootSeen], n_planned: int) -> list[str]:
     """Return what is wrong with the journal's count: each boot once, in order, under the id that its kernel told."""
     numbers, ids = [one.number for one in found], [one.boot_id for one in found if one.boot_id]
     problems = []
-    if n_rows != n_planned or numbers != list(range(1, len(found) + 1)):
-        problems.append(f"of {n_planned} boots the journal has {n_rows}, numbered {numbers}")
+    if numbers != list(range(1, n_planned + 1)):
+        problems.append(f"of {n_planned} boots the journal has {len(numbers)}, numbered {numbers}")
     if len(set(ids)) != len(ids):
         problems.append("two boots in the journal share a boot id")
     if ids != [boot.boot_id for boot in seen]:
