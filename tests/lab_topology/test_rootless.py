@@ -1,13 +1,11 @@
 """Labs without root: in a user namespace of their own where the system has them, one clear line where not."""
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import netns
 import pytest
-from test_topology import TWO_HOSTS
+from topology_helpers import LIMIT_S, lab_command, run_of
 
 from harness.errors import LabError
 from harness.lab import privilege
@@ -19,23 +17,10 @@ def test_a_lab_runs_in_a_user_namespace_of_its_own(tmp_path: Path) -> None:
     prefix = ["unshare", "-Urnm", "--kill-child", "--fork", "sh", "-c", privilege.MOUNT, "sh"]
     tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
     netns.require("" if tried.returncode == 0 else "user namespaces")
-    file = tmp_path / "two.toml"
-    file.write_text(TWO_HOSTS)
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "lab",
-        "run",
-        str(file),
-        "--output",
-        str(tmp_path / "run"),
-        "--no-report",
-    ]
-    environment = {**os.environ, PRIVATE: "1", "XDG_STATE_HOME": str(tmp_path)}
-    done = subprocess.run([*prefix, *command], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "100 received; balanced" in done.stderr
+    program = lab_command(tmp_path, *run_of(tmp_path), prefix=prefix, environment={PRIVATE: "1"})
+    _, errors = program.communicate(timeout=LIMIT_S)
+    assert program.returncode == 0, errors
+    assert "100 received; balanced" in errors
     assert list((tmp_path / "multicast-harness" / "labs").iterdir()) == []
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import netns
 import pytest
 import trio
+from topology_helpers import LIMIT_S, TWO_HOSTS, lab_command, run_of, standing_lab
 
 from harness.errors import LabError, ScenarioError
 from harness.lab import journal
@@ -20,37 +21,6 @@ from harness.lab.meters import Meters, groups_of, paths_of
 from harness.lab.topology import LabTopology, open_lab
 from harness.model.scenario import Scenario
 from harness.model.scenario_text import parse_scenario
-
-TWO_HOSTS = """
-name = "two"
-[[host]]
-name = "tx"
-kind = "lab"
-[[host]]
-name = "rx"
-kind = "lab"
-settings = { "net.ipv4.conf.all.rp_filter" = "1" }
-routes = ["192.0.2.0/24 via 10.77.0.1"]
-[[switch]]
-name = "sw"
-query_interval = "2s"
-[[link]]
-ends = ["tx:eth0", "sw"]
-addresses = ["10.77.0.1/24", "fd77::1/64"]
-[[link]]
-ends = ["rx:eth0", "sw"]
-addresses = ["10.77.0.2/24", "fd77::2/64"]
-mtu = 1400
-[[stream]]
-group = "239.77.1.1:5000"
-host = "tx"
-interface = "eth0"
-duration = "1s"
-[[receiver]]
-groups = ["239.77.1.1:5000"]
-host = "rx"
-interface = "eth0"
-"""
 
 SEND = """
 import socket, sys
@@ -147,45 +117,20 @@ def test_the_recipe_builds_the_same_lab_by_hand(tmp_path: Path) -> None:
 
 def test_what_a_killed_program_leaves_is_found_by_its_journal_and_removed(tmp_path: Path) -> None:
     before = names()
-    file = tmp_path / "two.toml"
-    file.write_text(TWO_HOSTS)
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "harness", "lab", "up", str(file)]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
-    ) as program:
-        assert program.stdout is not None
-        first = program.stdout.readline()
-        assert "ip netns exec" in first
-        running = subprocess.run(
-            [sys.executable, "-m", "harness", "lab", "down"],
-            env=environment,
-            text=True,
-            capture_output=True,
-            check=True,
-        )
-        assert "no lab was left behind" in running.stderr, "a lab whose program runs is not to be touched"
+    with standing_lab(tmp_path) as program:
+        _, said = lab_command(tmp_path, "down").communicate(timeout=LIMIT_S)
+        assert "no lab was left behind" in said, "a lab whose program runs is not to be touched"
         program.send_signal(signal.SIGKILL)
     left = names() - before
     assert len(left) == 3
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "lab", "down"], env=environment, text=True, capture_output=True, check=True
-    )
-    assert all(name in done.stderr for name in left)
+    _, said = lab_command(tmp_path, "down").communicate(timeout=LIMIT_S)
+    assert all(name in said for name in left)
     assert names() == before
 
 
 def test_ctrl_c_takes_the_lab_down(tmp_path: Path) -> None:
     before = names()
-    file = tmp_path / "two.toml"
-    file.write_text(TWO_HOSTS)
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "harness", "lab", "up", str(file)]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
-    ) as program:
-        assert program.stdout is not None
-        program.stdout.readline()
+    with standing_lab(tmp_path) as program:
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=10)
     assert program.returncode == 0
@@ -254,24 +199,10 @@ def test_a_run_that_is_ended_on_its_way_takes_its_lab_down(
     tmp_path: Path, number: signal.Signals, after_s: float
 ) -> None:
     before = names()
-    file = tmp_path / "two.toml"
-    file.write_text(TWO_HOSTS)
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    command = [
-        sys.executable,
-        "-m",
-        "harness",
-        "lab",
-        "run",
-        str(file),
-        "--output",
-        str(tmp_path / "run"),
-        "--no-report",
-    ]
-    program = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program = lab_command(tmp_path, *run_of(tmp_path, TWO_HOSTS))
     time.sleep(after_s)  # in the imports, the building or the traffic, as the machine has it
     program.send_signal(number)
-    program.communicate(timeout=30)
+    program.communicate(timeout=LIMIT_S)
     assert names() == before
     folder = tmp_path / "multicast-harness" / "labs"
     assert not folder.exists() or not list(folder.iterdir())
@@ -279,13 +210,9 @@ def test_a_run_that_is_ended_on_its_way_takes_its_lab_down(
 
 def test_a_command_that_fails_while_others_run_is_one_line(tmp_path: Path) -> None:
     broken = TWO_HOSTS.replace('routes = ["192.0.2.0/24 via 10.77.0.1"]', 'routes = ["192.0.2.0/24 via nowhere"]')
-    file = tmp_path / "two.toml"
-    file.write_text(broken)
-    command = [sys.executable, "-m", "harness", "lab", "run", str(file), "--output", str(tmp_path / "run")]
-    done = subprocess.run(
-        command, env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("harness: ip ")
-    assert "nowhere" in done.stderr
-    assert done.stderr.count("\n") == 1
+    program = lab_command(tmp_path, *run_of(tmp_path, broken))
+    _, errors = program.communicate(timeout=LIMIT_S)
+    assert program.returncode == 2
+    assert errors.startswith("harness: ip ")
+    assert "nowhere" in errors
+    assert errors.count("\n") == 1
