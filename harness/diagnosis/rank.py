@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from harness.diagnosis.case import Case
-from harness.diagnosis.finding import Finding, Rule
+from harness.diagnosis.finding import Finding, Rule, counted
 from harness.diagnosis.rules import RULES
 from harness.diagnosis.symptoms import Symptom
 from harness.model import Manifest, Summary, Verdict
@@ -109,9 +109,12 @@ def _verdict(account: _Account, score: float) -> Verdict:
 def _ok(summary: Summary) -> Verdict:
     n_streams = len(summary.streams) or len(summary.senders)
     n = sum(stream.received for stream in summary.streams) or sum(sender.sent for sender in summary.senders)
-    streams = f"{n_streams} stream{'s' if n_streams != 1 else ''}"
     sentence = OK.sentence if summary.streams else "No fault found: {n} packets of {streams} left as scheduled"
-    return Verdict(name="ok", sentence=sentence.format(n=f"{n:,}", streams=streams))
+    sentence = sentence.format(n=f"{n:,}", streams=counted(n_streams, "stream"))
+    n_lost = sum(stream.lost or 0 for stream in summary.streams)
+    if n_lost:  # what a run does to itself, and the edges of a healthy run, are no symptoms
+        sentence += f"; {n_lost:,} more were due while the group was not joined, or at the run's edges"
+    return Verdict(name="ok", sentence=sentence)
 
 
 def _begun(sentence: str) -> str:

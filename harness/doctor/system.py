@@ -80,7 +80,7 @@ def buffers(patient: Patient) -> Line:
         if text is not None and text.isdecimal():
             if int(text) < WANTED_BUFFER:
                 remedy = f"sysctl -w {name}={WANTED_BUFFER}"
-                text = f"{name} is {int(text):,} bytes: bursts at high rates overflow the socket"
+                text = f"{name} is {int(text):,} bytes: bursts at high rates may overflow the socket"
                 return Line(name="buffers", status="suspicious", text=text, remedy=remedy)
             return Line(name="buffers", status="ok", text=f"{name} is {int(text):,} bytes")
     return Line(name="buffers", status="unknown", text="the system does not tell its largest receive buffer")

@@ -238,8 +238,9 @@ def test_what_is_missing_is_named() -> None:
     run = POSITIVE["blind"][1]()
     (first, *_) = verdicts(run)
     assert first.name == "cannot-tell"
-    assert "no capture tap" in first.sentence
-    assert "IGMP was not captured" in first.settled_by
+    assert "no word from the capture tap" in first.sentence
+    assert "not known here: the capture tap" in first.settled_by
+    assert "a capture of IGMP and MLD" in first.settled_by
 
 
 def test_every_row_is_whole() -> None:

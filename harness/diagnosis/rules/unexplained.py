@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from harness.diagnosis.case import Case
+from harness.diagnosis.case import WITNESSES, Case
 from harness.diagnosis.finding import Finding, Rule, counted
 from harness.diagnosis.rules.pieces import LOSS, witness, words
 from harness.diagnosis.symptoms import Symptom, SymptomKind
@@ -13,11 +13,7 @@ from harness.model.witness import WitnessKind
 from harness.units import format_duration
 
 _ALL: frozenset[SymptomKind] = frozenset(get_args(SymptomKind))
-_ASKED: tuple[tuple[WitnessKind, str], ...] = (
-    ("tap", "no capture tap told"),
-    ("second-socket", "no second socket"),
-    ("unicast-twin", "no unicast twin"),
-)
+_ASKED: tuple[WitnessKind, ...] = ("tap", "second-socket", "unicast-twin")
 
 
 def network_outage(case: Case, symptom: Symptom) -> Finding | None:
@@ -69,18 +65,17 @@ def cannot_tell(case: Case, symptom: Symptom) -> Finding | None:
             if symptom.stream and symptom.stream.expected
             else (f"nothing came of {symptom.group}")
         )
-        for kind, name in _ASKED:
-            if case.heard(kind, symptom) is None:
-                missing.append(name)
+        missing += [WITNESSES[kind] for kind in _ASKED if case.heard(kind, symptom) is None]
         if case.summary.membership is None:
-            missing.append("IGMP was not captured")
+            missing.append("a capture of IGMP and MLD")
         if case.sender(symptom) is None:
-            missing.append("the sender keeps no log here")
+            missing.append("the sender's log")
     elif symptom.kind == "bursty":
         what = f"{symptom.group} came in bursts {format_duration(symptom.period_ns or 0)} apart"
     else:
         what = symptom.text or f"a {symptom.kind.replace('-', ' ')}"
-    weighing.say(what=what, why=", ".join(missing[:3]) or "the evidence contradicts every known cause")
+    nobody = f"there is no word from {', '.join(missing[:3])}"
+    weighing.say(what=what, why=nobody if missing else "the evidence contradicts every known cause")
     for name in missing:
         weighing.add(0, None, unknown=name)
     weighing.add(1, True, yes=f"{what}, {case.when(symptom)}" if symptom.end_ns > symptom.start_ns else what)
@@ -102,7 +97,7 @@ RULES = (
     ),
     Rule(
         "cannot-tell",
-        "Cannot tell why {what}, because: {why}",
+        "Cannot tell why {what}: {why}",
         _ALL,
         cannot_tell,
         "no cause's evidence is there",
