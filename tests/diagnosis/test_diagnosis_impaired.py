@@ -8,8 +8,10 @@ from diagnosis_cases import Run, S
 from diagnosis_scenarios import POSITIVE, UPSTREAM, impaired_at_sender
 
 from harness.analysis.impaired import load_impairments
+from harness.conclusion import with_verdicts
 from harness.diagnosis import diagnose
 from harness.model import End, Verdict
+from harness.model.scenario import Expect
 from harness.model.witness import SenderImpairment
 from harness.store import RunWriter, open_run
 
@@ -127,3 +129,14 @@ def test_a_stream_that_nobody_impaired_has_nothing_to_tell(tmp_path: Path, entry
 def test_an_impairment_of_another_version_asks_for_nothing_that_is_known(tmp_path: Path) -> None:
     (found,) = recorded(tmp_path / "run", {"stream": 2, "impair": {"fading": "3dB"}}, "")
     assert (found.loss, found.dropouts_ns, found.dropped) == ("0%", [], [])
+
+
+def test_the_sample_that_comes_along_is_explained_by_its_own_record() -> None:
+    reader = open_run(Path(__file__).parents[2] / "results" / "sample")
+    expect = msgspec.convert(reader.manifest.resolved["expect"], Expect)
+    stored = reader.summary()
+    assert stored is not None
+    summary = with_verdicts(msgspec.structs.replace(stored, verdicts=[], limits=[]), reader, expect)
+    assert summary.verdicts == stored.verdicts
+    assert [(each.name, each.score) for each in summary.verdicts] == [("impaired-at-sender", 1.0)]
+    assert all(limit.is_passed for limit in summary.limits)
