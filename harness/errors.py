@@ -11,6 +11,7 @@ import difflib
 import errno as _errno
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 Error = TypeVar("Error", bound=BaseException)
@@ -143,6 +144,24 @@ def errno_text(errno: int) -> str:
     'ENODEV (No such device)'
     """
     return f"{_errno.errorcode.get(errno, f'errno {errno}')} ({os.strerror(errno)})"
+
+
+def os_reason(exc: OSError) -> str:
+    """Return an OSError's reason as text, with the error's name where it has a number.
+
+    >>> os_reason(OSError(28, "No space left on device")), os_reason(OSError("closed"))
+    ('ENOSPC (No space left on device)', 'closed')
+    """
+    return errno_text(exc.errno) if exc.errno else str(exc)
+
+
+def storage_error(exc: OSError, path: Path, remedy: str = "") -> StorageError:
+    """Return the one line for a result that could not be written.
+
+    >>> storage_error(OSError(28, "No space left on device"), Path("run/summary.json"), "is the disk full?")
+    StorageError('cannot write run/summary.json: ENOSPC (No space left on device); is the disk full?')
+    """
+    return StorageError(f"cannot write {exc.filename or path}: {os_reason(exc)}" + (f"; {remedy}" if remedy else ""))
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

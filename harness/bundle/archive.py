@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.bundle.material import Entry
-from harness.errors import UsageError
-from harness.store.atomic import os_reason, write_whole
+from harness.errors import UsageError, os_reason
+from harness.store.atomic import write_whole
 from harness.units import NS_PER_S
 
 LIMIT_BYTES = 25_000_000

@@ -20,14 +20,13 @@ from harness.bundle.render import LIMIT_BYTES, Template, render
 from harness.bundle.scenario_toml import scenario_of, scenario_toml
 from harness.bundle.story import SCENARIO, tell
 from harness.conclusion import conclude
-from harness.errors import RecordError, StorageError, UsageError
+from harness.errors import RecordError, StorageError, UsageError, os_reason
 from harness.model import Manifest, Summary
 from harness.model.boots import CampaignSummary
 from harness.model.scenario import Scenario
 from harness.model.scenario_text import parse_scenario
 from harness.report import only_sent, write_report
 from harness.store import RunReader, open_run
-from harness.store.atomic import os_reason
 from harness.units import format_duration
 
 README, COMMAND = "README.md", "command.txt"

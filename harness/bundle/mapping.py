@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from harness.store.atomic import storage_error
+from harness.errors import storage_error
 from harness.store.documents import encode_document
 
 MAPPING = "redaction.json"

@@ -15,10 +15,9 @@ import msgspec
 from harness.bundle.captures import learn_capture, redact_capture
 from harness.bundle.names import Found, named
 from harness.bundle.redactor import Redactor
-from harness.errors import RecordError
+from harness.errors import RecordError, os_reason
 from harness.model import Event, Manifest, Summary
 from harness.model.boots import BootFacts, BootMeasures, CampaignSummary
-from harness.store.atomic import os_reason
 from harness.store.chunks import Chunk, decode_line, encode_line
 from harness.store.documents import encode, encode_document
 from harness.units import format_scaled

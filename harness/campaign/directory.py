@@ -9,8 +9,8 @@ import msgspec
 
 from harness.campaign.journal import Journal
 from harness.campaign.plan import Resolved, digest, load
-from harness.errors import RecordError, StorageError, UsageError
-from harness.store.atomic import os_reason, storage_error, sync_directory, write_whole
+from harness.errors import RecordError, StorageError, UsageError, os_reason, storage_error
+from harness.store.atomic import sync_directory, write_whole
 from harness.store.documents import write_document
 
 JOURNAL, LOCK, CANCEL, NOTES = "journal.jsonl", "lock", "cancel", "notes"

@@ -14,8 +14,8 @@ from typing import cast
 
 from harness.campaign.units import Job, Unit, launchd, made_directories, systemd, windows
 from harness.campaign.units.job import Scope
-from harness.errors import StorageError, UsageError
-from harness.store.atomic import os_reason, storage_error, write_atomically
+from harness.errors import StorageError, UsageError, os_reason, storage_error
+from harness.store.atomic import write_atomically
 
 Execute = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a command and returns its exit code and what it says on stderr."""

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 import msgspec
 
 from harness.campaign.state import State
-from harness.errors import RecordError, StorageError
+from harness.errors import RecordError, StorageError, os_reason, storage_error
 from harness.model.boots import JOURNAL_VERSION, JournalRecord
-from harness.store.atomic import os_reason, storage_error, sync, sync_directory, write_all
+from harness.store.atomic import sync, sync_directory, write_all
 
 _LINE = re.compile(rb'\{"crc":"([0-9a-f]{8})",(.*\})')
 

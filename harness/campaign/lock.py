@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import psutil
 
-from harness.errors import StorageError, UsageError
-from harness.store.atomic import storage_error, write_all
+from harness.errors import StorageError, UsageError, storage_error
+from harness.store.atomic import write_all
 
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 _msvcrt: Any = importlib.import_module("msvcrt") if os.name == "nt" else None

@@ -6,17 +6,16 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from harness.compare.findings import p_text
 from harness.compare.timeline import drawn_streams
-from harness.errors import StorageError, errno_text
 from harness.model import Summary
 from harness.model.comparison import Comparison, Figure, Finding, Match, Unit
 from harness.plots.wording import UNDEFINED, count, duration, percent, plain, sentence
 from harness.report.markdown import escape
 from harness.report.tables import Table
 from harness.report.text import format_columns
+from harness.store.atomic import write_whole
+from harness.store.documents import encode_document
 
 MARKDOWN, JSON, PICTURE = "compare.md", "compare.json", "compare"
 MOST = 8
@@ -183,15 +182,10 @@ def write_comparison(comparison: Comparison, summaries: Sequence[Summary], direc
     figure = compare_figure(comparison, drawn_streams(comparison, summaries))
     files = {f"{PICTURE}.{ending}": encode(figure, ending) for ending in ("png", "svg")}
     files[MARKDOWN] = markdown(comparison, [f"{PICTURE}.png"]).encode("utf-8", "replace")
-    files[JSON] = msgspec.json.format(msgspec.json.encode(comparison), indent=2) + b"\n"
+    files[JSON] = encode_document(comparison)
     written = []
     for name, data in files.items():
         path = directory / name
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        except OSError as exc:
-            reason = errno_text(exc.errno) if exc.errno else str(exc)
-            raise StorageError(f"cannot write {path}: {reason}; is the directory yours?") from exc
+        write_whole(path, data, "is the directory yours?", has_folder=False)
         written.append(path)
     return written

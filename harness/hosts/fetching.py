@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import HostError, UsageError
+from harness.errors import HostError, UsageError, storage_error
 from harness.hosts.host import Host
 from harness.hosts.spool import FileState, checked_name
-from harness.store.atomic import storage_error
 
 FETCH_S = 30.0
 _TRIES = 2

@@ -21,9 +21,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from harness.errors import RecordError, StorageError, UsageError
+from harness.errors import RecordError, StorageError, UsageError, os_reason, storage_error
 from harness.store import layout
-from harness.store.atomic import os_reason, storage_error, write_atomically
+from harness.store.atomic import write_atomically
 from harness.store.documents import read_json
 
 CHUNK_BYTES = 384 * 1024

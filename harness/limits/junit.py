@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import StorageError, errno_text
+from harness.errors import storage_error
 from harness.limits.hold import hold_each
 from harness.model import Limit, Summary
 from harness.model.scenario import Expect
@@ -84,5 +84,4 @@ def write_junit(target: Path, summary: Summary, expect: Expect, *, path: str = "
     try:
         target.write_bytes(junit_xml(summary, expect, path=path, profile=profile))
     except OSError as exc:
-        reason = errno_text(exc.errno) if exc.errno else str(exc)
-        raise StorageError(f"cannot write {target}: {reason}; does the directory exist, is it yours?") from exc
+        raise storage_error(exc, target, "does the directory exist, is it yours?") from exc

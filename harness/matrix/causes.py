@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from harness.diagnosis import Cause, catalogue
-from harness.errors import HarnessError, StorageError
+from harness.errors import HarnessError, storage_error
 from harness.matrix.catalogue import Entry, entries
 
 DOCUMENT = Path("docs/causes.md")
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pictures = draw(Path(args.runs), names, folder) if args.runs else {path.stem for path in folder.glob("*.png")}
         DOCUMENT.write_text(render(catalogue(), scenarios, pictures), encoding="utf-8")
     except OSError as exc:
-        raise StorageError(f"cannot write {DOCUMENT}: {exc.strerror}; run it from the project's directory") from exc
+        raise storage_error(exc, DOCUMENT, "run it from the project's directory") from exc
     sys.stdout.write(f"{DOCUMENT}: {len(catalogue())} causes, {len(pictures)} figures\n")
     return 0
 

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.errors import StorageError, errno_text
 from harness.model.boots import BootMeasures, CampaignSummary, Outcome, Rate
 from harness.plots import style, wording
 from harness.units import NS_PER_S
@@ -312,11 +311,6 @@ def plot_campaign(
         figure = draw(summary)
         for name in formats:
             path = directory / f"{stem}.{name}"
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(style.encode(figure, name, dpi))
-            except OSError as exc:
-                reason = errno_text(exc.errno) if exc.errno else str(exc)
-                raise StorageError(f"cannot write {path}: {reason}; does the directory exist, is it yours?") from exc
+            style.write(path, figure, name, dpi)
             written.append(path)
     return written

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from harness.errors import StorageError, UsageError, errno_text, nearest
+from harness.errors import UsageError, nearest
 from harness.model import Summary
 from harness.plots.delay import delay_figure
 from harness.plots.loss import loss_figure
 from harness.plots.sequence import sequence_figure
-from harness.plots.style import FORMATS, encode
+from harness.plots.style import FORMATS, write
 from harness.plots.timeline import timeline_figure
 
 __all__ = ["FIGURES", "FORMATS", "plot_summary"]
@@ -62,15 +62,6 @@ def plot_summary(
         figure = draw(summary, zone=zone)
         for name in formats:
             path = directory / f"{stem}.{name}"
-            _write(path, encode(figure, name, dpi))
+            write(path, figure, name, dpi)
             written.append(path)
     return written
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as exc:
-        reason = errno_text(exc.errno) if exc.errno else str(exc)
-        raise StorageError(f"cannot write {path}: {reason}; does the directory exist, is it yours?") from exc

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
@@ -22,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from harness.errors import storage_error
 from harness.plots.wording import plain
 
 P = ParamSpec("P")
@@ -214,3 +216,16 @@ def encode(figure: Figure, image_format: str, dpi: int = 130) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)  # a box is drawn
         figure.savefig(buffer, format=image_format, dpi=dpi, metadata=_METADATA[image_format])
     return buffer.getvalue()
+
+
+def write(path: Path, figure: Figure, image_format: str, dpi: int = 130) -> None:
+    """Write a figure to a file, see `encode`; its directory is made when missing.
+
+    Raises:
+      StorageError: it could not be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(figure, image_format, dpi))
+    except OSError as exc:
+        raise storage_error(exc, path, "does the directory exist, is it yours?") from exc

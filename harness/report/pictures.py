@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import StorageError, errno_text
+from harness.errors import StorageError, os_reason
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 _CAPTIONS = {
@@ -60,8 +60,8 @@ def data_uri(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as exc:
-        reason = errno_text(exc.errno) if exc.errno else str(exc)
-        raise StorageError(f"cannot read the picture {path}: {reason}; draw it again with harness plot") from exc
+        what = f"cannot read the picture {path}: {os_reason(exc)}"
+        raise StorageError(f"{what}; draw it again with harness plot") from exc
     return f"data:{_TYPES[path.suffix.lower()]};base64,{base64.b64encode(data).decode()}"
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StorageError, errno_text
+from harness.errors import storage_error
 from harness.model import Manifest, Summary
 from harness.report.html import render_html
 from harness.report.markdown import render_markdown
@@ -48,6 +48,5 @@ def write_report(
             run_dir.mkdir(parents=True, exist_ok=True)
             path.write_bytes(text.encode("utf-8", "replace"))
         except OSError as exc:
-            reason = errno_text(exc.errno) if exc.errno else str(exc)
-            raise StorageError(f"cannot write {path}: {reason}; does the directory exist, is it yours?") from exc
+            raise storage_error(exc, path, "does the directory exist, is it yours?") from exc
     return targets

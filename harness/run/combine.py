@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from harness.analysis.truth import TRUTH
-from harness.errors import StorageError
+from harness.errors import storage_error
 from harness.model import UNDEFINED_NS, Counters, Event, PacketArray, StreamInfo
 from harness.model.scenario_hosts import receiver_label
 from harness.net import RunClock
@@ -173,7 +173,7 @@ class Combination:
             with (self.writer.path / TRUTH).open("a", encoding="utf-8") as output:
                 output.writelines(_lines(path))
         except OSError as exc:
-            raise StorageError(f"cannot write {self.writer.path / TRUTH}: {exc.strerror}") from exc
+            raise storage_error(exc, self.writer.path / TRUTH) from exc
 
 
 def _lines(path: Path) -> Iterable[str]:

@@ -11,10 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.errors import RecordError, UsageError
+from harness.errors import RecordError, UsageError, os_reason
 from harness.model import StreamInfo
 from harness.store import columns as table
-from harness.store.atomic import os_reason
 from harness.store.columns import Columns
 
 STREAMS_KEY = b"multicast-harness.streams"

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StorageError, errno_text
+from harness.errors import storage_error
 
 _fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
 _FULL_SYNC: int | None = getattr(_fcntl, "F_FULLFSYNC", None)
@@ -158,13 +158,3 @@ class AppendFile:
 
     def _named(self, exc: OSError) -> OSError:
         return OSError(exc.errno, exc.strerror, str(self.path))
-
-
-def storage_error(exc: OSError, path: Path, remedy: str = "") -> StorageError:
-    """Return the one line for a result that could not be written."""
-    return StorageError(f"cannot write {exc.filename or path}: {os_reason(exc)}" + (f"; {remedy}" if remedy else ""))
-
-
-def os_reason(exc: OSError) -> str:
-    """Return an OSError's reason as text, with the error's name where it has a number."""
-    return errno_text(exc.errno) if exc.errno else str(exc)

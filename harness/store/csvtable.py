@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import RecordError
+from harness.errors import RecordError, os_reason
 from harness.store import columns as table
 from harness.store.arrowtable import arrow_or_none, read_csv_batches
-from harness.store.atomic import os_reason
 from harness.store.columns import Columns, IntegerColumn
 
 _HEADER_CHARACTERS = 65_536

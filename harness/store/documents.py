@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from harness.errors import RecordError
+from harness.errors import RecordError, os_reason
 from harness.model import Event, Manifest, Summary
 from harness.model.summary import SUMMARY_VERSION
 from harness.model.witness import WitnessRecord
 from harness.store import layout
-from harness.store.atomic import os_reason, write_whole
+from harness.store.atomic import write_whole
 
 T = TypeVar("T")
 

@@ -17,10 +17,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.errors import StorageError
+from harness.errors import StorageError, storage_error
 from harness.model import PACKET_DTYPE, UNDEFINED_NS, UNNUMBERED, PacketArray, StreamInfo
 from harness.store.arrowtable import STREAMS_KEY, arrow
-from harness.store.atomic import storage_error
 from harness.store.columns import EXPORTED, INTEGER, TEXT
 
 _EMPTY = {"seq": UNNUMBERED, "tx_ns": UNDEFINED_NS}

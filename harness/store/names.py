@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from harness.errors import StorageError
-from harness.store.atomic import storage_error
+from harness.errors import StorageError, storage_error
 
 _MAX_TRIES = 1_000
 

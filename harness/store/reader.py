@@ -13,12 +13,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.errors import RecordError, UsageError
+from harness.errors import RecordError, UsageError, os_reason
 from harness.model import PACKET_DTYPE, SENT_DTYPE, Counters, Event, Manifest, PacketArray, Summary
 from harness.model.manifest import MANIFEST_VERSION
 from harness.model.witness import EVIDENCE_VERSION, WitnessRecord, WitnessSeries
 from harness.store import layout
-from harness.store.atomic import os_reason
 from harness.store.documents import read_document, read_json, read_summary
 from harness.store.rowfile import RowFile
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import StorageError
-from harness.store.atomic import os_reason
+from harness.errors import StorageError, os_reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import RecordError
+from harness.errors import RecordError, os_reason
 from harness.model import PacketArray
-from harness.store.atomic import os_reason
 from harness.store.chunks import Chunk, checksum, decode_index
 
 

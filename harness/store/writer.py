@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from harness.errors import StorageError
+from harness.errors import StorageError, storage_error
 from harness.model import (
     PACKET_DTYPE,
     SENT_DTYPE,
@@ -37,7 +37,7 @@ from harness.model import (
     Summary,
 )
 from harness.store import layout
-from harness.store.atomic import AppendFile, storage_error, sync_directory, write_atomically
+from harness.store.atomic import AppendFile, sync_directory, write_atomically
 from harness.store.buffer import RowBuffer
 from harness.store.documents import encode, encode_document, write_summary
 from harness.store.draft import ManifestDraft
