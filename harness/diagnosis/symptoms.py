@@ -95,12 +95,14 @@ def find_symptoms(summary: Summary, manifest: Manifest, impairments: Sequence[Se
     ]
     for sender in summary.senders:
         found += _of_sender(sender, summary, manifest)
+    hosts = {info.name for info in manifest.hosts}
     for event in summary.events:
         if event.kind == "errno" and "cannot join" in event.text:
+            host = event.text.partition(": ")[0]  # a run over several hosts puts it before what it cannot assign
             found.append(
                 Symptom(
                     kind="join-refused",
-                    receiver=event.receiver,
+                    receiver=event.receiver or (host if host in hosts else ""),
                     start_ns=event.t_ns,
                     end_ns=event.t_ns,
                     text=event.text,

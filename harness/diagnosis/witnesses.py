@@ -84,7 +84,7 @@ def _judged(n: int, due: float) -> Hearing:
     share = n / due
     if share >= HEARD:
         return Hearing(True, n)
-    return Hearing(False, n) if share <= SILENT else Hearing(None, n, f"it heard {share:.0%} of what was due")
+    return Hearing(False, n) if share <= SILENT else Hearing(None, n, f"it heard {100 * share:.0f} % of what was due")
 
 
 class Ears:

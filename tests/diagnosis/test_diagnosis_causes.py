@@ -225,6 +225,14 @@ def test_an_outage_says_what_is_known_of_the_sender() -> None:
     assert "whether they were sent at all is not known" in verdicts(run)[0].sentence
 
 
+def test_a_refusal_that_names_its_host_alone_is_of_that_host() -> None:
+    run = POSITIVE["membership-limit"][1]()
+    run.events = [msgspec.structs.replace(each, text=f"rx: {each.text}", receiver="") for each in run.events]
+    (first, *_) = verdicts(run)
+    assert first.sentence.startswith("The kernel refused receiver rx one more group")
+    assert any("21 groups were joined, igmp_max_memberships is 20" in text for text in first.evidence_for)
+
+
 def test_a_renamed_scenario_tells_nothing() -> None:
     for case, (_, make) in POSITIVE.items():
         plain, told = make(), make()

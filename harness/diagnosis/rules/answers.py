@@ -44,7 +44,7 @@ def reports_lost(case: Case, symptom: Symptom) -> Finding | None:
         1,
         n_useless > 0 if healed or symptom.is_to_end else None,
         yes=f"{counted(n_useless, 'report')} during it changed nothing",
-        unknown="no report ended it",
+        unknown="which report ended it",
     )
     weighing.add(2, healed is not None, yes=_healing_text(case, symptom, healed), no="no report ended it", factor=0.8)
     denied = filtered(case, symptom, is_igmp=True)
@@ -145,7 +145,7 @@ def igmp_downgraded(case: Case, symptom: Symptom) -> Finding | None:
         2,
         (bool(old) or None) if view.is_watched else None,
         yes=yes,
-        unknown="no query of an older version was captured",
+        unknown="who asked in an older version",
     )
     forced = host.setting(f"net.ipv4.conf.{interface}.force_igmp_version")
     weighing.add(

@@ -32,7 +32,7 @@ def _expiry(weighing: Weighing, case: Case, symptom: Symptom, view: View, weight
     """Add whether the packets stopped one membership lifetime after a report."""
     last_ns = view.last_report_before(symptom.start_ns)
     if not view.is_watched or last_ns is None:
-        weighing.add(weight, None, unknown="no report of this host was seen before it" if view.is_watched else NO_IGMP)
+        weighing.add(weight, None, unknown="a report of this host before it" if view.is_watched else NO_IGMP)
         return
     age = format_duration(symptom.start_ns - last_ns)
     expired_ns = view.expired_report(symptom.start_ns)
@@ -46,7 +46,8 @@ def _expiry(weighing: Weighing, case: Case, symptom: Symptom, view: View, weight
     else:
         same = _same_age(case, symptom, view)
         yes = f"each time it began {age} after this host's last report"
-        weighing.add(weight, same, yes=yes, unknown=f"how long a report counts here; it began {age} after the last one")
+        unknown = f"how long a report counts here (it began {age} after the last one)"
+        weighing.add(weight, same, yes=yes, unknown=unknown)
 
 
 def _same_age(case: Case, symptom: Symptom, view: View) -> bool | None:
@@ -172,7 +173,7 @@ def querier_changed(case: Case, symptom: Symptom) -> Finding | None:
         1,
         bool(back) or None,
         yes=f"queries came again at {case.clock(back[0])}" if back else "",
-        unknown="no query came again",
+        unknown="when queries came again",
     )
     return weighing.result()
 

@@ -188,7 +188,8 @@ def shared_bottleneck(case: Case, symptom: Symptom) -> Finding | None:
     )
     if heavy:
         info, share = heavy
-        text = f"{share:.0%} of its losses fall into the time of {info.group}, which sends {_rate(info):,.0f} kbit/s"
+        text = f"{100 * share:.0f} % of its losses fall into the time of {info.group}, "
+        text += f"which sends {_rate(info):,.0f} kbit/s"
         weighing.add(3, share >= 0.9, yes=text, no=text, factor=0.4)
     else:
         weighing.add(3, None, unknown="a heavier stream at the same time")

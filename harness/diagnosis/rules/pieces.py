@@ -11,7 +11,7 @@ WINDOW: frozenset[SymptomKind] = frozenset({"window"})
 LOSS: frozenset[SymptomKind] = frozenset({"window", "scattered"})
 FULL_QUEUE = {"ENOBUFS", "EAGAIN", "ENOMEM"}
 """Errnos of a send that found its way out full."""
-NO_IGMP = "IGMP and MLD were not captured at the receiver"
+NO_IGMP = "IGMP and MLD at the receiver, which nobody captured"
 
 
 def witness(

@@ -34,9 +34,8 @@ def send_refused_locally(case: Case, symptom: Symptom) -> Finding | None:
     route = host.refusing_route(group) if group is not None else None
     denied = [text for text, rise in host.denials() or [] if rise and "output" in text]
     if denied or route:
-        weighing.add(
-            3, True, yes=f"the sender's packet filter denies it: {denied[0]}" if denied else f"the sender has {route}"
-        )
+        by_filter = f"the sender's packet filter denies it: {denied[0]}" if denied else ""
+        weighing.add(3, True, yes=by_filter or f"the sender's routes: {route}")
     else:
         no = "the sender's routes lead to the group and no filter counted"
         weighing.add(3, None if route is None else False, no=no, unknown="the sender's routes", factor=0.5)
@@ -63,7 +62,7 @@ def transient_local_refusal(case: Case, symptom: Symptom) -> Finding | None:
     works = _works_again(case, symptom)
     text = f"{sender.refused:,} sends were refused ({', '.join(sorted(names))}), {sender.sent:,} left"
     weighing.add(3, works or None, yes=f"{text}; sending worked again", unknown="when sending worked again")
-    weighing.add(2, sender.refused < 0.9 * sender.scheduled, yes=text, no=text, factor=0.4)
+    weighing.add(2, sender.refused < 0.9 * sender.scheduled, yes="" if works else text, no=text, factor=0.4)
     n = sum(
         event.kind == "errno" and "refused" in event.text and symptom.group in event.text
         for event in case.summary.events
@@ -242,7 +241,8 @@ def source_changed(case: Case, symptom: Symptom) -> Finding | None:
         and each.last_rx_ns is not None
         and each.last_rx_ns > symptom.start_ns + symptom.duration_ns // 2
     ]
-    yes = f"{asm[0].receiver or 'another receiver'} heard the group on from {asm[0].source}" if asm else ""
+    who = f"receiver {asm[0].receiver}" if asm and asm[0].receiver else "another receiver"
+    yes = f"{who} heard the group on from {asm[0].source}" if asm else ""
     weighing.add(2, True if asm else None, yes=yes, unknown="a receiver that takes any source")
     if source is not None and str(source) != info.source:
         weighing.add(1, True, yes=f"its packets come from {source}")
