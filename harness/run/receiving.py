@@ -63,7 +63,6 @@ class Receiving:
     """Receives for one receiver of the plan.
 
     Attributes:
-      n_datagrams: datagrams read, valid or not.
       joined_ns: when the first join was done, on the run's time line; `has_joined` is set then.
       card: the clock of the network card that stamps, as last compared; None where none does.
       heard_ns: when a membership's socket last brought something that was asked for, on the run's time line.
@@ -74,7 +73,6 @@ class Receiving:
         self.demultiplexer = Demultiplexer(plan.protocol, recorder.registry, plan.name)
         self._homes: dict[Membership, ReceiverSocket] = {}
         self._shut: list[Membership] = []
-        self.n_datagrams = 0
         self.joined_ns: int | None = None
         self.card: CardClock | None = None
         self._drops_before = 0
@@ -340,7 +338,6 @@ class Receiving:
 
     def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
         """Put the packets of one batch on the run's time line and on record."""
-        self.n_datagrams += len(datagrams)
         heads = datagrams.heads
         heads["rx_ns"] = self.recorder.clock.to_run_time(heads["rx_ns"])
         if not heads["flags"][-1] & PacketFlag.MISDELIVERED:
