@@ -163,7 +163,7 @@ def _payload_holds(fields: Fields) -> NDArray[np.bool_]:
     is_right, rows = np.ones(len(fields), bool), fields.rows
     length = np.minimum(fields.kept, MAX_PAYLOAD) - HEADER_SIZE
     length[~fields["flags.pattern"]] = 0
-    for size in np.unique(length[length > 0]).tolist():
+    for size in sorted(set(length[length > 0].tolist())):
         of_size = np.flatnonzero(length == size)
         step = max(1, _VERIFY_BYTES // size)
         for start in range(0, len(of_size), step):

@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,14 @@ from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net.interfaces import interface_index
 from harness.run import receiving, sending
+from harness.run.gathering import Gathering
 
 IDLE_S = 0.4
 """A receiver ends when nothing has come for so long, after something had."""
 
 CONTROL_BYTES = 192
 GRO_WIDTH = 65_535
-GRO_BUFFERS = 64
+GRO_BUFFERS = 256
 EAGER_BATCH = 256
 SEGMENTS = 64
 MSG_WAITFORONE = 0x10000
@@ -83,6 +85,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         )
         n_slots = GRO_BUFFERS if offload else receiving.CAPACITY
         granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns())
         has_pauses = not (asked.get("is_eager") or asked.get("stamps"))
         headers, _, control, _buffers = _messages(n_slots, width, True)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]
@@ -102,7 +105,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
                 if n_packets or time.monotonic_ns() > give_up_ns:
                     break
                 continue
-            before_ns, last_ns = last_ns, time.monotonic_ns()
+            last_ns = time.monotonic_ns()
             first_ns = first_ns or last_ns
             n_packets += n_read
             n_rows = n_read
@@ -112,8 +115,9 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             if asked.get("stamps"):
                 stamps.append(_stamps(control, n_read))
             control_lengths[:n_read] = CONTROL_BYTES
-            if has_pauses and (pause := receiving.pause_ns(n_rows, last_ns - before_ns, granted)):
-                time.sleep(pause / 1e9)
+            if has_pauses and (pause_ns := gathering.pause_ns(n_rows, n_read == n_slots, last_ns)):
+                time.sleep(pause_ns / 1e9)
+                gathering.before_read()
         return {
             "received": n_bytes // asked["size"] if offload else n_packets,
             "drops": PLATFORM.drops(sock),

@@ -62,6 +62,7 @@ def _sending(asked: dict[str, Any]) -> Scenario:
         size=str(asked["size"]),
         duration=f"{asked['duration_s']}s",
         offload=asked.get("offload", False),
+        precise=asked.get("precise", False),
     )
     return Scenario(name="bench-send", record=_record(asked), stream=[stream])
 

@@ -29,6 +29,7 @@ class Task:
       seconds: how long the sender sends.
       stamps, idle_s: for the witness: keep each packet's stamp, and how long a silence ends it.
       delays: read the one-way delays of the recording.
+      precise: our sender watches the clock between packets, as sockperf's does.
       is_eager: the bare loop's receiver reads at once, instead of as the engine does.
     """
 
@@ -40,6 +41,7 @@ class Task:
     stamps: bool = False
     idle_s: float = 0.4
     delays: bool = False
+    precise: bool = False
     is_eager: bool = False
 
 
@@ -86,6 +88,7 @@ def _ours(module: str, end: str, port: int, *, is_eager: bool = False) -> Comman
             "stamps": task.stamps,
             "idle_s": task.idle_s,
             "delays": task.delays,
+            "precise": task.precise,
             "is_eager": task.is_eager or is_eager,
         }
         return side.command([sys.executable, "-m", f"harness.bench.{module}", end, json.dumps(asked)])

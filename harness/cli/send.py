@@ -60,6 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tx-stamps", action="store_true", help="log when the kernel passed each packet to the interface (Linux)"
     )
+    parser.add_argument(
+        "--precise", action="store_true", help="watch the clock between packets: evener, and takes a whole processor"
+    )
     add_output(parser)
     add_no_report(parser)
     add_json(parser)
@@ -87,6 +90,7 @@ def execute(args: argparse.Namespace) -> int:
             pattern=args.pattern,
             offload=args.offload,
             tx_stamps=args.tx_stamps,
+            precise=args.precise,
         )
         for group in args.groups
     ]

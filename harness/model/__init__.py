@@ -14,6 +14,7 @@ from harness.lazy import names_of
 if TYPE_CHECKING:
     from harness.model.datagrams import DATAGRAM_DTYPE as DATAGRAM_DTYPE
     from harness.model.datagrams import FLOW_BYTES as FLOW_BYTES
+    from harness.model.datagrams import Alike as Alike
     from harness.model.datagrams import Batch as Batch
     from harness.model.datagrams import Datagrams as Datagrams
     from harness.model.datagrams import Runs as Runs
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "datagrams": (
+        "Alike",
         "Batch",
         "DATAGRAM_DTYPE",
         "Datagrams",

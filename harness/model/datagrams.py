@@ -66,6 +66,44 @@ class Datagrams:
         """The records that there are: one for each datagram."""
         return self.meta
 
+    @property
+    def arrivals_ns(self) -> NDArray[np.int64]:
+        """When what each record is of arrived, shape of `heads`; to be written, too."""
+        return self.meta["rx_ns"]
+
+
+@dataclass(slots=True)
+class Alike:
+    """A batch of n datagrams that differ in payload and time of arrival alone, as nearly all batches of a stream do.
+
+    It reads like `Datagrams`, but what they share is there once. `kept` and `meta` are made anew each time that they
+    are asked for.
+
+    Attributes:
+      data: payload bytes, shape (n, width), uint8.
+      heads: the one record, shape (1,), DATAGRAM_DTYPE; its `rx_ns` says nothing.
+      arrivals_ns: when each arrived, shape (n,); to be written, too.
+    """
+
+    data: NDArray[np.uint8]
+    heads: PacketArray
+    arrivals_ns: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.arrivals_ns)
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """How many bytes of each row are payload, shape (n,)."""
+        return np.full(len(self), min(int(self.heads["size"][0]), self.data.shape[1]), np.int64)
+
+    @property
+    def meta(self) -> PacketArray:
+        """A record for each datagram, shape (n,), DATAGRAM_DTYPE; a copy."""
+        meta = np.repeat(self.heads, len(self))
+        meta["rx_ns"] = self.arrivals_ns
+        return meta
+
 
 @dataclass(slots=True)
 class Runs:
@@ -89,6 +127,11 @@ class Runs:
     def __len__(self) -> int:
         return len(self.data)
 
+    @property
+    def arrivals_ns(self) -> NDArray[np.int64]:
+        """When each run arrived, shape (k,); to be written, too."""
+        return self.heads["rx_ns"]
+
     def _sizes(self) -> NDArray[np.int64]:
         sizes = np.repeat(self.heads["size"].astype(np.int64), self.counts)
         sizes[np.cumsum(self.counts) - 1] = self.tails
@@ -109,7 +152,7 @@ class Runs:
         return meta
 
 
-Batch = Datagrams | Runs
+Batch = Datagrams | Alike | Runs
 """What one read of a socket gives."""
 
 

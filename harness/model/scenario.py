@@ -67,7 +67,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stream of probes to send; without a `host`, from this machine. `tx_stamps`: by the kernel, in the log."""
+    """A stream of probes to send; without a `host`, from this machine.
+
+    `tx_stamps`: by the kernel, in the log. `precise`: the program watches the clock from packet to packet, which takes
+    a processor, where it otherwise sleeps for most of the time.
+    """
 
     group: str
     interface: str | None = None
@@ -85,6 +89,7 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pattern: bool = False
     offload: bool = False
     tx_stamps: bool = False
+    precise: bool = False
     impair: Impair | None = None
 
 

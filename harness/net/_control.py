@@ -31,9 +31,6 @@ from harness.net._linux import (
     UDP_GRO,
 )
 
-CONTROL_BYTES = 192
-"""Room for every message that is ever asked for: 176 bytes with IPv6 and the card's stamps on a 64-bit machine."""
-
 _KNOWN_LAYOUTS = 8
 _STAMPS = {(SOL_SOCKET, SO_TIMESTAMPNS), (SOL_SOCKET, SO_TIMESTAMPING)}
 _HEADER = struct.Struct("=QII" if WORD_BYTES == 8 else "=III")
@@ -88,7 +85,7 @@ class ControlParser:
     """Fills columns with what the control messages of a batch say; 0 where they say nothing.
 
     Args:
-      control: the rows that the kernel writes to, shape (capacity, CONTROL_BYTES), uint8.
+      control: the rows that the kernel writes to, shape (capacity, CONTROL_BYTES of `_slots`), uint8.
       meta: the records to fill, shape (capacity,), DATAGRAM_DTYPE: destination, ifindex, ttl and rx_ns.
 
     Attributes:
@@ -97,6 +94,8 @@ class ControlParser:
         0 where it alone did.
       segment: size of the equal segments in each row (UDP_GRO), 0 for a plain datagram, shape (capacity,).
       is_stamped: whether every row of the last batch carries the time of arrival.
+      stamp_offset: where all rows of the last batch carry it as seconds and nanoseconds of the kernel's, in bytes; None
+        where they do not, or do not stand alike.
       last_drops: the newest value of the socket's drop counter; None before any drop.
     """
 
@@ -111,6 +110,7 @@ class ControlParser:
         self.hardware_ns = np.zeros(len(control), np.int64)
         self.segment = np.zeros(len(control), np.int32)
         self.is_stamped = False
+        self.stamp_offset: int | None = None
         self.last_drops: int | None = None
 
     def parse(self, lengths: NDArray[np.uintp]) -> None:
@@ -124,10 +124,11 @@ class ControlParser:
             column[:n_rows] = 0
         if self._layouts and self._are_of(self._layouts[0], lengths):  # nearly always
             self.is_stamped = self._layouts[0].has_stamp
+            self.stamp_offset = self._layouts[0].offsets.get((SOL_SOCKET, SO_TIMESTAMPNS))
             self.has_stamp[:n_rows] = self.is_stamped
             self._take_all(self._layouts[0], slice(0, n_rows))
             return
-        self.has_stamp[:n_rows] = False
+        self.has_stamp[:n_rows], self.stamp_offset = False, None
         is_open = lengths > 0
         for layout in list(self._layouts):
             self._take_mine(layout, lengths, is_open)

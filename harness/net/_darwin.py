@@ -172,6 +172,9 @@ class DarwinPlatform(GroupRequests):
     def drops(self, sock: socket.socket) -> int | None:
         """Return None: only a count over the whole host exists ("dropped due to full socket buffers")."""
 
+    def queued_bytes(self, sock: socket.socket) -> int | None:
+        """Return None: the system does not tell what waits in a socket as it accounts for it."""
+
 
 def _set_buffer(sock: socket.socket, option: int, n_bytes: int, name: str) -> None:
     size = n_bytes

@@ -40,6 +40,9 @@ _sendto.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
 _sendto.restype = ctypes.c_ssize_t
 
 
+_memcmp = _libc.memcmp
+_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
 _bind = _libc.bind
 _bind.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
 
@@ -53,6 +56,11 @@ def bind(fd: int, name: bytes) -> None:
     if _bind(fd, name, len(name)):
         number = ctypes.get_errno() or errno.EIO
         raise OSError(number, os.strerror(number))
+
+
+def is_same(address: int, other: int, n_bytes: int) -> bool:
+    """Return whether two stretches of memory hold the same bytes."""
+    return not _memcmp(address, other, n_bytes)
 
 
 def recvmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, int]:

@@ -243,6 +243,13 @@ class LinuxPlatform(GroupRequests):
         except (OSError, struct.error):
             return None
 
+    def queued_bytes(self, sock: socket.socket) -> int | None:
+        """Read SK_MEMINFO_RMEM_ALLOC."""
+        try:
+            return int(struct.unpack_from("=I", sock.getsockopt(SOL_SOCKET, SO_MEMINFO, 36))[0])
+        except (OSError, struct.error):
+            return None
+
 
 Instruction = tuple[int, int, int, int]
 """One instruction of classic BPF: code, jump if true, jump if false, constant."""

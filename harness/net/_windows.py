@@ -165,3 +165,6 @@ class WindowsPlatform(GroupRequests):
 
     def drops(self, sock: socket.socket) -> int | None:
         """Return None: the system counts no drops of one socket."""
+
+    def queued_bytes(self, sock: socket.socket) -> int | None:
+        """Return None: the system does not tell what waits in a socket as it accounts for it."""

@@ -41,6 +41,10 @@ class Reader(Protocol):
         """The socket's drop counter as of the last datagram read; None when none told it."""
 
     @property
+    def is_full(self) -> bool:
+        """Whether the last read took as much as one can, so that more may wait."""
+
+    @property
     def hardware_ns(self) -> NDArray[np.int64]:
         """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
 

@@ -43,6 +43,7 @@ class PortableReader:
         self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
         self.hardware_ns = np.zeros(capacity, np.int64)
         self.last_drops: int | None = None
+        self.is_full = False
 
     def read(self) -> Datagrams | None:
         """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
@@ -78,6 +79,7 @@ class PortableReader:
                 0,
             )
             n_read += 1
+        self.is_full = n_read == len(self._rows)
         if not n_read:
             return None
         return Datagrams(self._data[:n_read], self._kept[:n_read], self._meta[:n_read])

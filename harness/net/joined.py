@@ -61,6 +61,14 @@ class WantedTable:
         self._only = _only(wanted)
         self._n_same = int(np.unique(self._keys, return_counts=True)[1].max()) if wanted else 0
 
+    def is_certain(self, meta: PacketArray) -> bool:
+        """Return whether all of these were surely asked for, whenever they came; meta: shape (n,), DATAGRAM_DTYPE."""
+        if self._only is None:
+            return not len(self._keys)
+        mask, expected = self._only
+        words = meta.view(np.uint64).reshape(len(meta), _WORDS)
+        return bool(((words[:, _FLOW] & mask) == expected).all())
+
     def is_stray(self, meta: PacketArray) -> NDArray[np.bool_]:
         """Return which datagrams were not asked for, shape (n,); an unknown destination or interface is given credit.
 
@@ -69,12 +77,8 @@ class WantedTable:
         """
         n_rows = len(meta)
         words = meta.view(np.uint64).reshape(n_rows, _WORDS)
-        if not len(self._keys):
+        if self.is_certain(meta):  # nearly always
             return np.zeros(n_rows, np.bool_)
-        if self._only is not None:
-            mask, expected = self._only
-            if ((words[:, _FLOW] & mask) == expected).all():  # nearly always
-                return np.zeros(n_rows, np.bool_)
         destinations = words[:, _DESTINATION]
         first = np.searchsorted(self._keys, _mix(destinations))
         is_wanted: NDArray[np.bool_] = ~np.any(destinations, axis=1)

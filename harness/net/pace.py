@@ -2,7 +2,8 @@
 
 A system wakes a process up some time after its timer rang: 50 us on an idle machine, hundreds on a busy or virtual one.
 How late this one does is learned as the stream goes, and the timer set that much earlier; what is left is spent on
-watching the clock, and no more of it than a stated share. Streams with short intervals are watched throughout.
+watching the clock, and no more of it than a stated share. Streams with short intervals are watched throughout, and
+so are all that are to be precise: the system wakes nobody up as evenly as that.
 
 It is for a program that does nothing else: who watches the clock keeps others of the same event loop waiting.
 """
@@ -31,6 +32,9 @@ receives on the same machine has to run too."""
 YIELD_NS = 50_000_000
 """The event loop gets its turn this often at least, between two due times: cancellation, the recording, signals."""
 
+PRECISE_NS = 5_000_000
+"""Where it is to be precise, the clock is watched for this long at most at a time: others of the event loop wait."""
+
 _REMEMBERED, _RELEARN = 512, 32
 _SPARE_NS = 10_000
 
@@ -41,6 +45,7 @@ class Pace:
     Args:
       ticker: wakes up.
       interval_ns: nominal time between due times, above 0.
+      is_precise: watch the clock all the time, which takes one processor.
       n_cpus: processors that this process may run on; None asks the system.
       monotonic: returns the monotonic clock in ns.
 
@@ -53,16 +58,17 @@ class Pace:
         ticker: Ticker,
         interval_ns: int,
         *,
+        is_precise: bool = False,
         n_cpus: int | None = None,
         monotonic: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._ticker, self._monotonic = ticker, monotonic
         n_cpus = usable_cpus() if n_cpus is None else n_cpus
-        share = 1.0 if interval_ns <= WHOLE_NS else MOST_SHARE
-        self._most_ns = int(interval_ns * share)
-        if n_cpus < 2:
+        share = 1.0 if is_precise or interval_ns <= WHOLE_NS else MOST_SHARE
+        self._most_ns = min(int(interval_ns * share), PRECISE_NS)
+        if n_cpus < 2 and not is_precise:
             self._most_ns = min(self._most_ns, LEAST_MARGIN_NS)
-        self._is_learning = self._most_ns > LEAST_MARGIN_NS and interval_ns > WHOLE_NS
+        self._is_learning = self._most_ns > LEAST_MARGIN_NS and interval_ns > WHOLE_NS and not is_precise
         self.margin_ns = min(FIRST_MARGIN_NS, self._most_ns) if self._is_learning else self._most_ns
         self._late_ns: deque[int] = deque(maxlen=_REMEMBERED)
         self._n_wakes = 0

@@ -104,6 +104,9 @@ class Platform(Protocol):
     def drops(self, sock: socket.socket) -> int | None:
         """Return how many datagrams the socket's full buffer has dropped; None where the system does not say."""
 
+    def queued_bytes(self, sock: socket.socket) -> int | None:
+        """Return how much of its receive buffer is taken, by the system's accounting; None where it does not say."""
+
 
 _PLATFORMS: dict[str, type[Platform]] = {
     "linux": LinuxPlatform,

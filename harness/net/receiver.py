@@ -13,7 +13,7 @@ import numpy as np
 import trio
 
 from harness.errors import BindError, InterfaceError, MembershipError, UsageError, errno_text
-from harness.model.datagrams import Batch
+from harness.model.datagrams import Alike, Batch, Datagrams
 from harness.model.endpoint import Endpoint, Membership
 from harness.model.packets import PacketArray, PacketFlag
 from harness.net._options import new_udp_socket, set_option
@@ -187,7 +187,7 @@ class ReceiverSocket:
     def receive_nowait(self) -> Batch | None:
         """Return what waits in the socket, at most its capacity; None when nothing does.
 
-        Rows that were not asked for carry PacketFlag.MISDELIVERED; `heads["rx_ns"]` is realtime (see RunClock). With
+        Rows that were not asked for carry PacketFlag.MISDELIVERED; `arrivals_ns` is realtime (see RunClock). With
         offload the batch is of runs.
 
         Raises:
@@ -203,7 +203,10 @@ class ReceiverSocket:
         if batch is not None:
             if self.card is not None:
                 self._move(batch.heads, self.card)
-            is_stray = (self._table or self._tabulate()).is_stray(batch.heads)
+            table = self._table or self._tabulate()
+            if isinstance(batch, Alike) and not table.is_certain(batch.heads):
+                batch = Datagrams(batch.data, batch.kept, batch.meta)  # some may have come after a group was left
+            is_stray = table.is_stray(batch.heads)
             if is_stray.any():
                 batch.heads["flags"][is_stray] |= _MISDELIVERED
         return batch
@@ -230,6 +233,15 @@ class ReceiverSocket:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return batch
             await trio.lowlevel.wait_readable(self._sock)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last read took as much as one can, so that more may wait."""
+        return self._reader.is_full
+
+    def queued_bytes(self) -> int | None:
+        """Return how much of the receive buffer is taken, of `buffer_granted`; None where the system does not say."""
+        return None if self.is_closed else PLATFORM.queued_bytes(self._sock)
 
     def drops(self) -> int | None:
         """Return how many datagrams this socket's full buffer has dropped; None where the system does not say.

@@ -26,6 +26,9 @@ from harness.traffic import ImpairmentSpec, Schedule, check_size, load_protocol,
 from harness.units import format_duration, parse_duration, parse_rate, parse_ratio, parse_size
 from protocols.schema import Protocol
 
+COALESCE_BELOW_NS = 50_000
+"""Streams with a shorter interval are sent in groups."""
+
 KEPT_BYTES = 2048
 """Bytes of each payload that a receiver keeps: what an Ethernet frame carries, so that its pattern can be checked."""
 
@@ -53,6 +56,7 @@ class StreamPlan:
     has_pattern: bool
     offload: bool
     tx_stamps: bool
+    precise: bool
     impairment: ImpairmentSpec | None
 
 
@@ -137,6 +141,8 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
     for identity in identities:
         if identities.count(identity) > 1:
             raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
+    for stream in streams:
+        _check_precise(stream, is_alone=len(streams) == 1 and not scenario.receiver)
     is_counting = scenario.record == "counters"
     receivers = tuple(_receiver(receiver, is_counting) for receiver in scenario.receiver)
     events = tuple(event_plan(_named_here(event, scenario)) for event in scenario.event)
@@ -240,8 +246,26 @@ def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> 
         has_pattern=stream.pattern,
         offload=stream.offload,
         tx_stamps=stream.tx_stamps,
+        precise=stream.precise,
         impairment=_impairment(stream.impair, seed) if stream.impair else None,
     )
+
+
+def _check_precise(stream: StreamPlan, *, is_alone: bool) -> None:
+    """Refuse to watch the clock for a stream where that would hold up others, or has nothing to keep to."""
+    if not stream.precise:
+        return
+    if not is_alone:
+        raise UsageError(
+            f"precise stream to {stream.group}: who watches the clock does nothing else; "
+            "send it alone, and receive and send the rest from other processes"
+        )
+    if stream.schedule.interval_ns < COALESCE_BELOW_NS:
+        least = format_duration(COALESCE_BELOW_NS)
+        raise UsageError(
+            f"precise stream to {stream.group}: only an even pace of one packet every {least} or slower can be kept "
+            f"so; this is {stream.schedule}"
+        )
 
 
 def _offsets(schedule: str, folder: Path) -> str | None:

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, InterfaceError, StorageError, UsageErro
 from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
+from harness.run.gathering import Gathering
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
 from harness.traffic import Demultiplexer
@@ -27,36 +28,8 @@ MAX_FINAL_BATCHES = 10_000
 """What is read before a socket is closed: a flood must not keep a run from ending."""
 
 
-CAPACITY = 1024
+CAPACITY = 4096
 """Datagrams read at a time at most."""
-
-PAUSE_NS, LEAST_PAUSE_NS = 2_000_000, 1_000_000
-"""A busy receiver reads at this distance instead of at once: a batch costs nearly the same with 10 rows as with 500."""
-
-_BUSY_ROWS = 32
-_DATAGRAM_BYTES = 2304
-"""What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet."""
-
-
-def pause_ns(n_rows: int, elapsed_ns: int, buffer_bytes: int) -> int:
-    """Return how long to let datagrams gather before the next read, in ns; 0 to read at once.
-
-    Nothing that is measured depends on it, since the kernel stamps arrivals, and at most a tenth of the receive buffer
-    fills meanwhile: a socket with the small default buffer is read at once, and so is a slow stream.
-
-    Args:
-      n_rows: datagrams of the last read.
-      elapsed_ns: time since the read before it.
-      buffer_bytes: receive buffer as granted.
-
-    >>> pause_ns(200, 1_000_000, 16_000_000), pause_ns(200, 1_000_000, 212_992), pause_ns(3, 1_000_000, 16_000_000)
-    (2000000, 0, 0)
-    """
-    if not _BUSY_ROWS <= n_rows < CAPACITY:
-        return 0
-    fills_in_ns = elapsed_ns * buffer_bytes // (_DATAGRAM_BYTES * n_rows)
-    pause = min(PAUSE_NS, fills_in_ns // 10)
-    return pause if pause >= LEAST_PAUSE_NS else 0
 
 
 class Receiving:
@@ -313,12 +286,15 @@ class Receiving:
 
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
         """Read one socket until it is reopened, or the run ends."""
-        n_errors = 0
-        last_ns = time.monotonic_ns()
+        n_errors, pause_ns = 0, 0
+        gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns())
         with scope:
             while n_errors < MAX_SOCKET_ERRORS:
                 try:
-                    datagrams = await socket.receive()
+                    if pause_ns:
+                        await trio.sleep(pause_ns / NS_PER_S)
+                        gathering.before_read()
+                    datagrams = (socket.receive_nowait() if pause_ns else None) or await socket.receive()
                 except trio.ClosedResourceError:
                     return  # reopened while this task was on its way here
                 except InterfaceError as exc:  # the kernel refuses a read; the next may work
@@ -329,19 +305,15 @@ class Receiving:
                     await trio.sleep(0.01)
                     continue
                 n_errors = 0
-                now_ns = time.monotonic_ns()
-                pause = pause_ns(len(datagrams), now_ns - last_ns, socket.buffer_granted)
-                last_ns = now_ns
+                pause_ns = gathering.pause_ns(len(datagrams), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
-                if pause:
-                    await trio.sleep(pause / NS_PER_S)
 
     def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
         """Put the packets of one batch on the run's time line and on record."""
-        heads = datagrams.heads
-        heads["rx_ns"] = self.recorder.clock.to_run_time(heads["rx_ns"])
-        if not heads["flags"][-1] & PacketFlag.MISDELIVERED:
-            heard_ns = int(heads["rx_ns"][-1])
+        arrivals_ns = datagrams.arrivals_ns
+        arrivals_ns[:] = self.recorder.clock.to_run_time(arrivals_ns)
+        if not datagrams.heads["flags"][-1] & PacketFlag.MISDELIVERED:
+            heard_ns = int(arrivals_ns[-1])
             for membership in socket.memberships:
                 self.heard_ns[membership] = heard_ns
         self.recorder.packets(self.demultiplexer.receive(datagrams))

@@ -56,7 +56,7 @@ class Recorder:
             self._fold.update(np.concatenate(rows).view(PACKET_DTYPE))
 
     def packets(self, records: PacketArray) -> None:
-        """Take records of packets received; their streams stand in the registry already. The array may be reused."""
+        """Take records of packets received; their streams stand in the registry already. It keeps the array."""
         for info in self.registry.take_fresh():
             if info.sent is None:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
@@ -69,7 +69,7 @@ class Recorder:
         if not self.is_counting:
             self.writer.append_packets(records)
         self.n_received += len(records)
-        self._unfolded.append(records.view(_PLAIN).copy())
+        self._unfolded.append(records.view(_PLAIN))
         self._n_unfolded += len(records)
         if self._n_unfolded >= FOLD_ROWS:
             self._fold_waiting()

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from harness.errors import errno_text
 from harness.model import Endpoint, SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
-from harness.run.plan import StreamPlan
+from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.recorder import Recorder
 from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
 
 COALESCE_NS = 250_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
-COALESCE_BELOW_NS = 50_000
 MAX_ERRNO_EVENTS = 20
 SETTLE_S, SETTLE_ROWS = 0.1, 128
 """Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
@@ -108,9 +107,9 @@ class Sending:
         )
         self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
-        is_watching = self.is_alone and not coalesce_ns and plan.schedule.interval_ns > 0
+        is_watching = (self.is_alone or plan.precise) and not coalesce_ns and plan.schedule.interval_ns > 0
         with Ticker() as ticker, socket:
-            self._pace = Pace(ticker, plan.schedule.interval_ns) if is_watching else None
+            self._pace = Pace(ticker, plan.schedule.interval_ns, is_precise=plan.precise) if is_watching else None
             if self._stamped is None and self.impairment is None:
                 self._send_row = socket.one(sender.row)
             try:

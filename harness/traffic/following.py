@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.model import FLOW_BYTES, PACKET_DTYPE, Batch, PacketArray, PacketFlag, Runs
+from harness.model import FLOW_BYTES, PACKET_DTYPE, Alike, Batch, PacketArray, PacketFlag, Runs
 from protocols.schema import Follow, Protocol
 
 _FLOW_WORDS = FLOW_BYTES // 8
@@ -47,7 +47,7 @@ class KnownStream:
             return None
         shared = flags << _FLAGS_SHIFT | heads["ttl"].astype(np.int64) << _TTL_SHIFT
         shared |= self.number | min(size, 0xFFFF) << _SIZE_SHIFT
-        rx_ns = heads["rx_ns"]
+        rx_ns = batch.arrivals_ns
         if isinstance(batch, Runs):
             rx_ns, shared = np.repeat(rx_ns, batch.counts), np.repeat(shared, batch.counts)
         records = np.empty(len(batch), PACKET_DTYPE)
@@ -82,5 +82,5 @@ def _is_of_size(batch: Batch, size: int) -> bool:
     if isinstance(batch, Runs):
         is_whole = batch.data.shape[1] == size and bool((batch.tails == size).all())
     else:
-        is_whole = batch.data.shape[1] >= size and bool((batch.kept == size).all())
+        is_whole = batch.data.shape[1] >= size and (isinstance(batch, Alike) or bool((batch.kept == size).all()))
     return is_whole and bool((batch.heads["size"] == size).all())

@@ -20,6 +20,8 @@ MISTAKES = [
     ("send 239.1.2.3:5000 --rate 10000Mpps", "absurd"),
     ("send 239.1.2.3:5000 --rate 1000", "has no unit"),
     ("send 239.1.2.3:5000 --duration 60", "has no unit"),
+    ("send 239.1.2.3:5000 --precise --rate 30kpps", "every 50 µs or slower"),
+    ("send 239.1.2.3:5000 239.1.2.4:5000 --precise", "send it alone"),
     ("send 239.1.2.3:5000 --size 63", "64 to 65507"),
     ("send 239.1.2.3:5000 --size 65508", "64 to 65507"),
     ("send 239.1.2.3:5000 --ttl 256", "outside 0 to 255"),

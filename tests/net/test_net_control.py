@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.model import DATAGRAM_DTYPE
-from harness.net._control import CONTROL_BYTES, ControlParser, walk
+from harness.net._control import ControlParser, walk
 from harness.net._libc import CMSG_HEADER_BYTES, WORD_BYTES
 from harness.net._linux import LinuxPlatform
+from harness.net._slots import CONTROL_BYTES
 
 HEADER = "=QII" if WORD_BYTES == 8 else "=III"
 Message = tuple[int, int, bytes]

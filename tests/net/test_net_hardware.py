@@ -14,10 +14,11 @@ from net_helpers import close_all, next_port, payloads, read_all
 from harness.errors import HarnessError, InterfaceError, UsageError
 from harness.model import Membership, PacketFlag, parse_endpoint
 from harness.net import _hardware, batch
-from harness.net._control import CONTROL_BYTES, ControlParser
+from harness.net._control import ControlParser
 from harness.net._darwin import DarwinPlatform
 from harness.net._hardware import Comparison, HardwareClock, open_hardware_clock, parse_comparison, parse_offer
 from harness.net._linux import SO_TIMESTAMPING, LinuxPlatform
+from harness.net._slots import CONTROL_BYTES
 from harness.net._windows import WindowsPlatform
 from harness.net.batch import PathChoice
 from harness.net.opening import open_receiver

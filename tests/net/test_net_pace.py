@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from harness.net import Pace, Ticker
-from harness.net.pace import FIRST_MARGIN_NS, LEAST_MARGIN_NS, WHOLE_NS, YIELD_NS
+from harness.net.pace import FIRST_MARGIN_NS, LEAST_MARGIN_NS, PRECISE_NS, WHOLE_NS, YIELD_NS
 
 MS = 1_000_000
 
@@ -29,8 +29,8 @@ class Simulated:
         return self.now_ns
 
 
-def make(simulated: Simulated, interval_ns: int, n_cpus: int = 2) -> Pace:
-    return Pace(simulated, interval_ns, n_cpus=n_cpus, monotonic=simulated.monotonic)  # type: ignore[arg-type] # a ticker as far as it is used
+def make(simulated: Simulated, interval_ns: int, n_cpus: int = 2, *, is_precise: bool = False) -> Pace:
+    return Pace(simulated, interval_ns, is_precise=is_precise, n_cpus=n_cpus, monotonic=simulated.monotonic)  # type: ignore[arg-type] # a ticker as far as it is used
 
 
 async def lateness(simulated: Simulated, pace: Pace, interval_ns: int, n: int) -> list[int]:
@@ -89,6 +89,17 @@ async def test_short_intervals_are_watched_throughout_and_the_loop_has_its_turn(
     assert simulated.n_waits == 0
     assert max(late) <= 100
     assert turns >= 5
+
+
+async def test_a_precise_stream_is_watched_throughout_or_for_the_last_milliseconds() -> None:
+    simulated = Simulated([4_000_000])  # as late as no other margin allows for
+    pace = make(simulated, MS, n_cpus=1, is_precise=True)
+    late = await lateness(simulated, pace, MS, 200)
+    assert (simulated.n_waits, max(late) <= 100) == (0, True)
+    pace = make(simulated, 50 * MS, is_precise=True)
+    simulated.now_ns = 0
+    late = await lateness(simulated, pace, 50 * MS, 10)
+    assert (simulated.n_waits, max(late) <= 100, pace.margin_ns) == (10, True, PRECISE_NS)
 
 
 async def test_a_single_processor_is_left_to_others() -> None:

@@ -1,0 +1,106 @@
+"""What recvmmsg fills beside the payload: for each datagram a header, and a slot of address and control messages.
+
+From datagram to datagram of one stream all of that stays the same but the time of arrival. So a whole read is compared
+with a row that has been looked at before, in two stretches of memory, for a small part of what looking at it costs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.net import _libc
+from harness.net._libc import MMSGHDR, WORD_BYTES
+
+NAME_BYTES = 32
+"""Room for a sockaddr_in6, the larger of the two, in whole words."""
+
+CONTROL_BYTES = 192
+"""Room for every message that is ever asked for: 176 bytes with IPv6 and the card's stamps on a 64-bit machine."""
+
+_SLOT_BYTES = NAME_BYTES + CONTROL_BYTES
+_NS_PER_S = 1_000_000_000
+
+
+class Slots:
+    """Headers and slots for the rows of one reader.
+
+    Args:
+      data: payload rows, shape (capacity, width), uint8, contiguous, alive as long as this is.
+      name_length: bytes of the socket's addresses; the kernel writes it back as it is.
+
+    Attributes:
+      address: of the headers, as recvmmsg wants it.
+      names, control: of each row, shapes (capacity, NAME_BYTES) and (capacity, CONTROL_BYTES), uint8.
+      lengths, control_lengths: bytes of each row's payload and control messages, shape (capacity,).
+    """
+
+    def __init__(self, data: NDArray[np.uint8], name_length: int) -> None:
+        capacity, width = data.shape
+        slots, messages = np.zeros((capacity, _SLOT_BYTES), np.uint8), np.zeros(capacity, MMSGHDR)
+        self.names, self.control = slots[:, :NAME_BYTES], slots[:, NAME_BYTES:]
+        self._iov = np.zeros(capacity, _libc.IOVEC)
+        self._iov["base"], self._iov["length"] = addresses(data), width
+        header = messages["header"]
+        header["name"], header["name_length"] = addresses(self.names), name_length
+        header["iov"], header["iov_length"] = addresses(self._iov), 1
+        header["control"] = addresses(self.control)
+        self.lengths, self.control_lengths = messages["length"], header["control_length"]
+        self.control_lengths[:] = CONTROL_BYTES
+        self._messages, self._slots = messages, slots
+        # What the first `_n_like` rows are compared with, without the stamps. Byte by byte: a copy of structures leaves
+        # the gaps between their fields to chance.
+        self._like_messages = messages.view(np.uint8).copy().view(MMSGHDR)
+        self._like_slots, self._n_like = slots.copy(), 0
+        self._stamps = slots[:, :16].view(np.int64)
+        self.address, self._slots_at = messages.ctypes.data, slots.ctypes.data
+        self._like_messages_at, self._like_slots_at = self._like_messages.ctypes.data, self._like_slots.ctypes.data
+
+    def clear(self, n_rows: int) -> None:
+        """Make the first rows ready for the next read."""
+        self.control_lengths[:n_rows] = CONTROL_BYTES
+        self._slots[:n_rows] = 0  # what is left over of a longer row would be taken for a difference
+
+    def learn(self, stamp_offset: int) -> None:
+        """Take the first row, before it is cleared, as what those to come are compared with.
+
+        Args:
+          stamp_offset: where in its control messages seconds and nanoseconds stand, in bytes.
+        """
+        if WORD_BYTES != 8 or stamp_offset % 8:
+            return
+        place = NAME_BYTES + stamp_offset
+        self._stamps = self._slots[:, place : place + 16].view(np.int64)
+        self._like_slots[0] = self._slots[0]
+        self._like_slots[0, place : place + 16] = 0
+        like, row = self._like_messages, self._messages[0]
+        for name in ("name_length", "control_length", "flags"):
+            like["header"][name] = row["header"][name]
+        like["length"] = row["length"]
+        self._n_like = 1
+
+    def take_alike(self, n_rows: int) -> NDArray[np.int64] | None:
+        """Return when the first rows arrived, in realtime ns, if they are as learned otherwise, and clear them.
+
+        None: they are not, and stand as the kernel left them.
+        """
+        if not self._n_like:
+            return None
+        if n_rows > self._n_like:
+            self._like_slots[self._n_like : n_rows] = self._like_slots[0]
+            self._n_like = n_rows
+        stamps = self._stamps[:n_rows].copy()
+        self._stamps[:n_rows] = 0
+        if not (
+            _libc.is_same(self.address, self._like_messages_at, n_rows * MMSGHDR.itemsize)
+            and _libc.is_same(self._slots_at, self._like_slots_at, n_rows * _SLOT_BYTES)
+        ):
+            self._stamps[:n_rows] = stamps
+            return None
+        self.control_lengths[:n_rows] = CONTROL_BYTES
+        return stamps[:, 0] * _NS_PER_S + stamps[:, 1]
+
+
+def addresses(rows: NDArray[np.uint8] | NDArray[np.void]) -> NDArray[np.uintp]:
+    """Return the memory address of every row."""
+    return rows.ctypes.data + np.arange(len(rows), dtype=np.uintp) * np.uintp(rows.strides[0])

@@ -1,0 +1,109 @@
+"""Reads of datagrams that differ in payload and time alone are told by one comparison, and are the same for it."""
+
+import ipaddress
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from net_helpers import next_port, payloads, read_all
+
+from harness.model import Alike, Datagrams, Endpoint, Membership, PacketFlag
+from harness.net.opening import open_receiver
+from harness.net.receiver import ReceiverSocket
+from harness.net.sender import SenderSocket, open_sender
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg is Linux's"),
+    pytest.mark.usefixtures("kernel_stamps_are_on"),
+]
+
+
+def group() -> Endpoint:
+    return Endpoint(ipaddress.ip_address("239.77.4.1"), next_port())
+
+
+def read_burst(receiver: ReceiverSocket, sender: SenderSocket, n: int, size: int = 80) -> Alike | Datagrams:
+    """Send a burst, and return it as it is read at once."""
+    sent = payloads(n, size)
+    assert not sender.send_nowait(sent).any()
+    batch = receiver.receive_nowait()
+    assert isinstance(batch, Alike | Datagrams)
+    assert [bytes(row[:kept]) for row, kept in zip(batch.data, batch.kept, strict=True)] == [
+        row.tobytes() for row in sent
+    ]
+    return batch
+
+
+BURST = st.tuples(st.integers(0, 1), st.integers(1, 60), st.sampled_from([0, 63, 64, 65, 200]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(bursts=st.lists(st.lists(BURST, min_size=1, max_size=3), min_size=2, max_size=8))
+def test_any_bursts_of_two_senders_are_read_as_one_by_one(bursts: list[list[tuple[int, int, int]]]) -> None:
+    endpoint = group()
+    wanted = [Membership(endpoint, "lo")]
+    (one,) = open_receiver(wanted, width=64, capacity=100, buffer_bytes=1_000_000)
+    (other,) = open_receiver(wanted, path="portable", width=64, capacity=100, buffer_bytes=1_000_000)
+    first, second = (open_sender(endpoint, interface="lo", ttl=ttl) for ttl in (3, 4))
+    with one, other, first, second:
+        for parts in bursts:
+            for sender, n, size in parts:
+                assert not (first, second)[sender].send_nowait(payloads(n, size)).any()
+            n_sent = sum(n for _, n, _ in parts)
+            rows, kept, meta = read_all(one, n_sent)
+            other_rows, other_kept, other_meta = read_all(other, n_sent)
+            assert rows == other_rows
+            assert kept.tolist() == other_kept.tolist()
+            assert meta.tobytes() == other_meta.tobytes()
+            assert len(rows) == n_sent
+
+
+def test_a_known_stream_is_compared_and_what_differs_is_looked_at() -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")], buffer_bytes=1_000_000)
+    first, second = (open_sender(endpoint, interface="lo", ttl=ttl) for ttl in (3, 4))
+    with receiver, first, second:
+        read_burst(receiver, first, 40)  # the layout of the control messages is learned
+        assert isinstance(read_burst(receiver, first, 40), Datagrams)  # and now the row
+        assert isinstance(read_burst(receiver, first, 10), Alike)
+        found = read_burst(receiver, first, 300)  # more than were ever compared
+        assert isinstance(found, Alike)
+        assert set(found.meta["ttl"]) == {3}
+        assert (found.meta["rx_ns"][1:] >= found.meta["rx_ns"][:-1]).all()
+        assert isinstance(read_burst(receiver, first, 40, size=81), Datagrams)
+        assert isinstance(read_burst(receiver, first, 40, size=81), Alike)
+        found = read_burst(receiver, second, 10)
+        assert isinstance(found, Datagrams)
+        assert set(found.meta["ttl"]) == {4}
+        assert isinstance(read_burst(receiver, first, 40, size=81), Alike)  # ten rows of another teach nothing
+
+
+def test_the_first_drop_is_heard_of_and_further_reads_are_compared_again() -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")], buffer_bytes=100_000)
+    with receiver, open_sender(endpoint, interface="lo") as sender:
+        for _ in range(3):
+            read_burst(receiver, sender, 40)
+        sender.send_nowait(payloads(2_000, 80))
+        n_read = len(read_all(receiver, 2_000, timeout_s=0.05)[0])
+        assert 0 < n_read < 2_000
+        for _ in range(3):
+            found = read_burst(receiver, sender, 40)
+        assert isinstance(found, Alike)
+        assert receiver._reader.last_drops == 2_000 - n_read == receiver.drops()
+
+
+def test_what_came_before_a_group_was_left_was_asked_for() -> None:
+    endpoint = group()
+    wanted = Membership(endpoint, "lo")
+    (receiver,) = open_receiver([wanted], buffer_bytes=1_000_000)
+    with receiver, open_sender(endpoint, interface="lo") as sender:
+        for _ in range(3):
+            read_burst(receiver, sender, 40)
+        sender.send_nowait(payloads(40, 80))
+        receiver.leave(wanted)
+        found = receiver.receive_nowait()
+        assert isinstance(found, Datagrams)
+        assert len(found) == 40
+        assert not (found.meta["flags"] & PacketFlag.MISDELIVERED).any()
