@@ -233,6 +233,13 @@ def test_a_refusal_that_names_its_host_alone_is_of_that_host() -> None:
     assert any("21 groups were joined, igmp_max_memberships is 20" in text for text in first.evidence_for)
 
 
+def test_short_drop_outs_of_a_full_buffer_are_no_membership_s() -> None:
+    run = Run()
+    run.gap(9.54, 9.66).stream.own_buffer = 12  # too short for any witness, and a lifetime after a report
+    run.counters["RcvbufErrors"] = 12
+    assert [each.name for each in verdicts(run)] == ["receiver-overflow"]
+
+
 def test_a_renamed_scenario_tells_nothing() -> None:
     for case, (_, make) in POSITIVE.items():
         plain, told = make(), make()

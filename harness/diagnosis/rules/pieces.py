@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.diagnosis.allotment import MOST
 from harness.diagnosis.case import WITNESSES, Case
 from harness.diagnosis.finding import Weighing, counted
 from harness.diagnosis.symptoms import Symptom, SymptomKind
@@ -38,9 +39,12 @@ def witness(
 
 
 def upstream(weighing: Weighing, case: Case, symptom: Symptom) -> None:
-    """Add the two pieces of everything that is lost on the way because the network takes no multicast here."""
+    """Add the pieces of everything that is lost on the way because the network takes no multicast here."""
     witness(weighing, case, symptom, "tap", wants=False, weight=2, factor=0.1)
     witness(weighing, case, symptom, "unicast-twin", wants=True, weight=1, factor=0.5)
+    n_own = case.own_drops(symptom)
+    is_own = n_own >= MOST * symptom.n_packets
+    weighing.add(0, not is_own, no=f"the socket's own buffer dropped {counted(n_own, 'packet')} of it", factor=0.1)
 
 
 def words(case: Case, symptom: Symptom) -> Weighing:
