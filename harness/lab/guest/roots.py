@@ -26,13 +26,13 @@ MOUNT = "/opt/harness"
 INSIDE = f"{MOUNT}/harness/lab/guest/inside"
 
 MACHINE_ID = "6d756c7469636173742d686172676573"
-DEBIAN_PACKAGES = ("systemd-sysv", "udev", "dbus", "python3", "iproute2", "kmod")
+DEBIAN_PACKAGES = ("systemd-sysv", "python3", "iproute2")
 PREPARE_UNIT = "harness-guest-prepare.service"
 UNITS = {
     PREPARE_UNIT: f"""[Unit]
 Description=Addresses and faults of the lab's guest
 DefaultDependencies=no
-After=sysinit.target systemd-udev-settle.service
+After=sysinit.target
 Before=network.target network-online.target
 Wants=network.target
 
@@ -60,6 +60,10 @@ WantedBy=multi-user.target
 """,
 }
 """What systemd starts in a guest; a campaign's own unit is written by the campaign."""
+
+WANTED = frozenset({"systemd-journald.service", "systemd-journald.socket", "systemd-journald-dev-log.socket"})
+"""Of all that Debian has systemd start at boot. The rest (consoles, timers, seeds, mounts, devices' coldplug, and what
+generators would add) has no use in a guest, and under emulation takes half of the boot."""
 
 ALIGNMENT = 2 << 20
 """Images are mapped into the guest's memory, in sections of this size."""
@@ -157,7 +161,7 @@ def _fill_minimal(tree: Path) -> None:
     _add_etc(tree)
     python_tree.copy_interpreter(tree)
     site = tree / python_tree.base_site_packages().relative_to("/")
-    _add_harness(tree, site)
+    _add_harness(tree, site, "/usr/local/bin/python3")
     program = python_tree.copy_program(tree, "ip")
     python_tree.copy_libraries(tree, [Path(sys.executable).resolve(), program, *tree.rglob("*.so")])
     shutil.copy2(_LOADER, tree / _LOADER.relative_to("/"))
@@ -184,10 +188,14 @@ def _fill_systemd(tree: Path, suite: str) -> None:
     for name in _UNUSED:
         for path in tree.glob(name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    for path in [*tree.glob("usr/lib/systemd/system/*.wants/*"), *tree.glob("etc/systemd/system/*.wants/*")]:
+        if path.name not in WANTED:
+            path.unlink()
+    shutil.rmtree(tree / "usr" / "lib" / "systemd" / "system-generators")
     (tree / "data").mkdir()
     (tree / "opt" / "harness").mkdir(parents=True)
     _add_etc(tree)
-    _add_harness(tree, tree / "usr" / "local" / "lib" / debian.name / "dist-packages")
+    _add_harness(tree, tree / "usr" / "local" / "lib" / debian.name / "dist-packages", "/usr/bin/python3")
     manager = tree / "etc" / "systemd" / "system.conf.d" / "harness.conf"
     manager.parent.mkdir()
     manager.write_text(
@@ -200,8 +208,8 @@ def _fill_systemd(tree: Path, suite: str) -> None:
         (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
 
 
-def _add_harness(tree: Path, site: Path) -> None:
-    """Add the packages, the way to the code, the command, and what watches over a guest's syncs."""
+def _add_harness(tree: Path, site: Path, python: str) -> None:
+    """Add the packages, the way to the code, the command as pip makes it, and what watches over a guest's syncs."""
     site.mkdir(parents=True, exist_ok=True)
     python_tree.copy_packages(site)
     (site / "harness-code.pth").write_text(f"{MOUNT}\n")
@@ -209,12 +217,13 @@ def _add_harness(tree: Path, site: Path) -> None:
     (site / "harness-tell.pth").write_text(
         f"import os; os.environ.get('HARNESS_TELL') and exec(open('{told}').read(), {{}})\n"
     )
-    _script(tree / "usr" / "local" / "bin" / "harness", 'exec python3 -m harness "$@"')
+    command = "import sys\n\nfrom harness.cli import main\n\nsys.exit(main())"
+    _script(tree / "usr" / "local" / "bin" / "harness", command, interpreter=python)
 
 
-def _script(path: Path, line: str) -> None:
+def _script(path: Path, text: str, interpreter: str = "/bin/sh") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.write_text(f"#!{interpreter}\n{text}\n")
     path.chmod(0o755)
 
 
