@@ -11,7 +11,7 @@ import pytest
 from netns import require
 
 from harness.errors import LabError, StorageError
-from harness.lab.guest import kernel, python_tree, tools
+from harness.lab.guest import kernel, python_tree, roots, tools
 from harness.lab.guest.accelerator import accelerator
 from harness.lab.guest.cache import MOST_KEPT, cached, in_use
 
@@ -149,6 +149,24 @@ def test_a_guest_gets_what_the_harness_needs_and_no_tools_of_development() -> No
     names = {distribution.metadata["Name"].lower() for distribution in python_tree.distributions()}
     assert {"trio", "numpy", "construct", "msgspec", "psutil", "attrs", "jinja2"} <= names
     assert not names & {"pytest", "multicast-harness", "mypy", "pygments", "matplotlib", "pillow", "scipy", "pyarrow"}
+
+
+def test_of_debian_s_services_only_the_wanted_stay(tmp_path: Path) -> None:
+    system = tmp_path / "usr" / "lib" / "systemd"
+    links = (
+        "system/sysinit.target.wants/systemd-journald.service",
+        "system/sysinit.target.wants/systemd-udevd.service",
+    )
+    for name in (*links, "system-generators/systemd-getty-generator"):
+        (system / name).parent.mkdir(parents=True, exist_ok=True)
+        (system / name).symlink_to("/usr/lib/systemd/system/nowhere")
+    consoles = tmp_path / "etc" / "systemd" / "system" / "getty.target.wants"
+    consoles.mkdir(parents=True)
+    (consoles / "getty@tty1.service").symlink_to("/usr/lib/systemd/system/getty@.service")
+    roots.leave_wanted(tmp_path)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_symlink()]
+    assert left == ["systemd-journald.service"]
+    assert not (system / "system-generators").exists()
 
 
 def test_the_hash_of_the_code_is_that_of_its_contents(tmp_path: Path) -> None:

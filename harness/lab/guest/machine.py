@@ -36,7 +36,7 @@ MEMORY_MB = {"minimal": 384, "systemd": 512}
 FIRMWARE = "qboot.rom"
 """Comes with QEMU; hands over to the kernel at once, where SeaBIOS takes one to two seconds under emulation."""
 TRANSLATED_MB = 256
-"""Room for translated code: the start of the harness fills 130 MB, and what does not fit is translated again."""
+"""Room for translated code: the start of the harness fills 110 MB, and what does not fit is translated again."""
 EMULATED_CPU = "max,la57=off"
 """A fifth level of page tables is a walk more at each miss. AVX has to stay: programs ask for AVX2 alone, and trap."""
 CONSOLE_BYTES = 4 << 20

@@ -188,10 +188,7 @@ def _fill_systemd(tree: Path, suite: str) -> None:
     for name in _UNUSED:
         for path in tree.glob(name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for path in [*tree.glob("usr/lib/systemd/system/*.wants/*"), *tree.glob("etc/systemd/system/*.wants/*")]:
-        if path.name not in WANTED:
-            path.unlink()
-    shutil.rmtree(tree / "usr" / "lib" / "systemd" / "system-generators")
+    leave_wanted(tree)
     (tree / "data").mkdir()
     (tree / "opt" / "harness").mkdir(parents=True)
     _add_etc(tree)
@@ -206,6 +203,14 @@ def _fill_systemd(tree: Path, suite: str) -> None:
     for name, text in UNITS.items():
         (units / name).write_text(text)
         (units / "multi-user.target.wants" / name).symlink_to(f"/etc/systemd/system/{name}")
+
+
+def leave_wanted(tree: Path) -> None:
+    """Take out of a Debian what its systemd would start at boot, but for `WANTED`."""
+    for path in [*tree.glob("usr/lib/systemd/system/*.wants/*"), *tree.glob("etc/systemd/system/*.wants/*")]:
+        if path.name not in WANTED:
+            path.unlink()
+    shutil.rmtree(tree / "usr" / "lib" / "systemd" / "system-generators")
 
 
 def _add_harness(tree: Path, site: Path, python: str) -> None:
