@@ -15,10 +15,11 @@ from harness.net._libc import MMSGHDR, WORD_BYTES
 NAME_BYTES = 32
 """Room for a sockaddr_in6, the larger of the two, in whole words."""
 
-CONTROL_BYTES = 192
-"""Room for every message that is ever asked for: 176 bytes with IPv6 and the card's stamps on a 64-bit machine."""
+CONTROL_BYTES, ALL_CONTROL_BYTES = 128, 192
+"""Room for control messages on a 64-bit machine: 120 bytes for time, TTL, addressing and drops with IPv6; 176 with the
+stamps of the network card and runs of segments, too."""
 
-_SLOT_BYTES = NAME_BYTES + CONTROL_BYTES
+_CACHE_LINE = 64
 _NS_PER_S = 1_000_000_000
 
 
@@ -26,18 +27,20 @@ class Slots:
     """Headers and slots for the rows of one reader.
 
     Args:
-      data: payload rows, shape (capacity, width), uint8, contiguous, alive as long as this is.
+      data: payload rows, shape (capacity, width), uint8, alive as long as this is.
       name_length: bytes of the socket's addresses; the kernel writes it back as it is.
+      control_bytes: room for the control messages of a row.
 
     Attributes:
       address: of the headers, as recvmmsg wants it.
-      names, control: of each row, shapes (capacity, NAME_BYTES) and (capacity, CONTROL_BYTES), uint8.
+      names, control: of each row, shapes (capacity, NAME_BYTES) and (capacity, control_bytes), uint8.
       lengths, control_lengths: bytes of each row's payload and control messages, shape (capacity,).
     """
 
-    def __init__(self, data: NDArray[np.uint8], name_length: int) -> None:
+    def __init__(self, data: NDArray[np.uint8], name_length: int, control_bytes: int) -> None:
         capacity, width = data.shape
-        slots, messages = np.zeros((capacity, _SLOT_BYTES), np.uint8), np.zeros(capacity, MMSGHDR)
+        self._control_bytes, self._slot_bytes = control_bytes, NAME_BYTES + control_bytes
+        slots, messages = np.zeros((capacity, self._slot_bytes), np.uint8), np.zeros(capacity, MMSGHDR)
         self.names, self.control = slots[:, :NAME_BYTES], slots[:, NAME_BYTES:]
         self._iov = np.zeros(capacity, _libc.IOVEC)
         self._iov["base"], self._iov["length"] = addresses(data), width
@@ -46,7 +49,7 @@ class Slots:
         header["iov"], header["iov_length"] = addresses(self._iov), 1
         header["control"] = addresses(self.control)
         self.lengths, self.control_lengths = messages["length"], header["control_length"]
-        self.control_lengths[:] = CONTROL_BYTES
+        self.control_lengths[:] = self._control_bytes
         self._messages, self._slots = messages, slots
         # What the first `_n_like` rows are compared with, without the stamps. Byte by byte: a copy of structures leaves
         # the gaps between their fields to chance.
@@ -58,7 +61,7 @@ class Slots:
 
     def clear(self, n_rows: int) -> None:
         """Make the first rows ready for the next read."""
-        self.control_lengths[:n_rows] = CONTROL_BYTES
+        self.control_lengths[:n_rows] = self._control_bytes
         self._slots[:n_rows] = 0  # what is left over of a longer row would be taken for a difference
 
     def learn(self, stamp_offset: int) -> None:
@@ -93,12 +96,21 @@ class Slots:
         self._stamps[:n_rows] = 0
         if not (
             _libc.is_same(self.address, self._like_messages_at, n_rows * MMSGHDR.itemsize)
-            and _libc.is_same(self._slots_at, self._like_slots_at, n_rows * _SLOT_BYTES)
+            and _libc.is_same(self._slots_at, self._like_slots_at, n_rows * self._slot_bytes)
         ):
             self._stamps[:n_rows] = stamps
             return None
-        self.control_lengths[:n_rows] = CONTROL_BYTES
+        self.control_lengths[:n_rows] = self._control_bytes
         return stamps[:, 0] * _NS_PER_S + stamps[:, 1]
+
+
+def spaced_rows(n_rows: int, width: int) -> NDArray[np.uint8]:
+    """Return rows, shape (n_rows, width), uint8, an odd number of cache lines apart.
+
+    Rows a power of two apart begin in the same few sets of a cache, which then has no room for more than some hundreds.
+    """
+    n_lines = -(-width // _CACHE_LINE) | 1
+    return np.empty((n_rows, n_lines * _CACHE_LINE), np.uint8)[:, :width]
 
 
 def addresses(rows: NDArray[np.uint8] | NDArray[np.void]) -> NDArray[np.uintp]:

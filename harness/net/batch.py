@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.model.datagrams import Batch
 from harness.net.batch_portable import PortableReader, PortableWriter
-from harness.net.platform import PLATFORM
+from harness.net.platform import PLATFORM, RxSource
 
 if PLATFORM.has_batch:
     from harness.net.batch_linux import BatchReader, BatchWriter
@@ -96,10 +96,12 @@ def choose_path(path: PathChoice, offload: bool, tx_stamps: bool = False) -> Pat
     return chosen
 
 
-def make_reader(sock: socket.socket, path: Path, *, width: int, capacity: int, offload: bool) -> Reader:
-    """Return a reader for a bound, non-blocking socket."""
+def make_reader(
+    sock: socket.socket, path: Path, *, width: int, capacity: int, offload: bool, stamps: RxSource
+) -> Reader:
+    """Return a reader for a bound, non-blocking socket; `stamps`: whose it asked for."""
     if path == "batch":
-        return BatchReader(sock, width=width, capacity=capacity, offload=offload)
+        return BatchReader(sock, width=width, capacity=capacity, offload=offload, stamps=stamps)
     return PortableReader(sock, width=width, capacity=capacity)
 
 

@@ -20,8 +20,8 @@ from harness.net import _libc
 from harness.net._control import ControlParser
 from harness.net._libc import CMSG_HEADER_BYTES
 from harness.net._linux import SOL_SOCKET, SOL_UDP, UDP_GRO, UDP_SEGMENT
-from harness.net._options import set_option
-from harness.net._slots import Slots, addresses
+from harness.net._options import RxSource, set_option
+from harness.net._slots import ALL_CONTROL_BYTES, CONTROL_BYTES, Slots, addresses, spaced_rows
 from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM, PENDING
 from harness.net.tx_stamps import ID_CONTROL, SCM_TS_OPT_ID, TxStamps
 
@@ -50,11 +50,14 @@ class BatchReader:
       width: bytes of payload kept of each datagram.
       capacity: most datagrams of one `read`; with `offload` most buffers, each of which holds many datagrams.
       offload: let the kernel hand over runs of equal datagrams as one buffer (UDP_GRO).
+      stamps: whose were asked for.
     """
 
     path = "batch"
 
-    def __init__(self, sock: socket.socket, *, width: int, capacity: int, offload: bool = False) -> None:
+    def __init__(
+        self, sock: socket.socket, *, width: int, capacity: int, offload: bool = False, stamps: RxSource = "kernel"
+    ) -> None:
         self._sock = sock
         self._port = sock.getsockname()[1]
         self._width = width
@@ -63,9 +66,14 @@ class BatchReader:
         if offload:
             set_option(sock, SOL_UDP, UDP_GRO, 1, "UDP_GRO", remedy="receive without --offload on this kernel")
             capacity, width = min(capacity, _GRO_BUFFERS), LARGEST_DATAGRAM
-        self._data = np.empty((capacity, width), np.uint8)
+        self._data = spaced_rows(capacity, width)
         is_v4 = sock.family == socket.AF_INET
-        self._slots = slots = Slots(self._data, SOCKADDR_IN_BYTES if is_v4 else SOCKADDR_IN6_BYTES)
+        has_more = offload or stamps == "hardware"
+        self._slots = slots = Slots(
+            self._data,
+            SOCKADDR_IN_BYTES if is_v4 else SOCKADDR_IN6_BYTES,
+            ALL_CONTROL_BYTES if has_more else CONTROL_BYTES,
+        )
         self._kept = np.zeros(capacity, np.int64)
         self._meta = np.zeros(capacity, DATAGRAM_DTYPE)
         self._meta["destination_port"] = self._port

@@ -79,7 +79,9 @@ class ReceiverSocket:
             self.buffer_granted = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
             self.buffer_note = PLATFORM.buffer_note(buffer_bytes, self.buffer_granted) if buffer_bytes else ""
             _bind(self._sock, endpoint, ifindex)
-            self._reader = make_reader(self._sock, path, width=width, capacity=capacity, offload=offload)
+            self._reader = make_reader(
+                self._sock, path, width=width, capacity=capacity, offload=offload, stamps=self.rx_source
+            )
             self.inode = _inode(self._sock)
         except BaseException:
             self._sock.close()

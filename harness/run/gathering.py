@@ -14,7 +14,9 @@ PAUSE_NS, LEAST_PAUSE_NS = 8_000_000, 1_000_000
 SHARE = 8
 """A pause fills one part in so many of the receive buffer, at the rate of the last read."""
 
-_BUSY_ROWS = 32
+_BUSY_ROWS, _ENOUGH_ROWS = 32, 900
+"""Fewer rows in a read: the stream is slow. So many: more would leave the processor's cache, and cost more each.
+"""
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
@@ -60,5 +62,5 @@ class Gathering:
         if is_full or n_rows < _BUSY_ROWS:
             return 0
         fills_in_ns = elapsed_ns * self._buffer_bytes / (self._datagram_bytes * n_rows)
-        pause = min(PAUSE_NS, int(fills_in_ns / SHARE))
+        pause = min(PAUSE_NS, int(fills_in_ns / SHARE), elapsed_ns * _ENOUGH_ROWS // n_rows)
         return pause if pause >= LEAST_PAUSE_NS else 0

@@ -142,13 +142,13 @@ class StreamSender:
             self._look_ahead()
         if n == 1:
             self._single.stamp(int(seq[0]), now_ns)
-            return Probes(seq, due_ns, self._single.row)
+            return Probes(seq, due_ns, self._single.rows)
         return Probes(seq, due_ns, self._batch.stamp(self.n_taken - n, n, now_ns))
 
     @property
     def row(self) -> NDArray[np.uint8]:
         """The row that `take` hands out when a single probe is due, shape (1, size); always the same."""
-        return self._single.row
+        return self._single.rows
 
     def stamp_row(self, seq: int, now_ns: int) -> None:
         """Write the probe `seq`, sent now, into `row`."""

@@ -11,7 +11,7 @@ from harness.model import DATAGRAM_DTYPE
 from harness.net._control import ControlParser, walk
 from harness.net._libc import CMSG_HEADER_BYTES, WORD_BYTES
 from harness.net._linux import LinuxPlatform
-from harness.net._slots import CONTROL_BYTES
+from harness.net._slots import ALL_CONTROL_BYTES
 
 HEADER = "=QII" if WORD_BYTES == 8 else "=III"
 Message = tuple[int, int, bytes]
@@ -76,14 +76,14 @@ def check(parser: ControlParser, control: NDArray[np.uint8], batch: list[list[Me
 @settings(max_examples=100, deadline=None)
 @given(batches=st.lists(rows(), min_size=1, max_size=3))
 def test_columns_equal_the_walk_row_by_row(batches: list[list[list[Message]]]) -> None:
-    control = np.zeros((12, CONTROL_BYTES), np.uint8)
+    control = np.zeros((12, ALL_CONTROL_BYTES), np.uint8)
     parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     for batch in batches:  # what an earlier batch left in the rows must not show
         check(parser, control, batch)
 
 
 def test_one_layout_is_learned_once() -> None:
-    control = np.zeros((64, CONTROL_BYTES), np.uint8)
+    control = np.zeros((64, ALL_CONTROL_BYTES), np.uint8)
     parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     plain = [(1, 35, struct.pack("=qq", 5, 6)), (0, 8, bytes(12)), (0, 2, struct.pack("=i", 9))]
     check(parser, control, [plain] * 64)
@@ -95,7 +95,7 @@ def test_one_layout_is_learned_once() -> None:
 
 
 def test_more_layouts_than_are_kept_are_still_read() -> None:
-    control = np.zeros((12, CONTROL_BYTES), np.uint8)
+    control = np.zeros((12, ALL_CONTROL_BYTES), np.uint8)
     parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     odd: list[list[Message]] = [[(1, 77, bytes(n)), (0, 2, struct.pack("=i", n))] for n in range(12)]
     check(parser, control, odd)
@@ -103,7 +103,7 @@ def test_more_layouts_than_are_kept_are_still_read() -> None:
 
 
 def test_no_messages_at_all_leave_everything_unknown() -> None:
-    control = np.zeros((2, CONTROL_BYTES), np.uint8)
+    control = np.zeros((2, ALL_CONTROL_BYTES), np.uint8)
     parser = ControlParser(control, np.zeros(len(control), DATAGRAM_DTYPE))
     check(parser, control, [[], []])
 

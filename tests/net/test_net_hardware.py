@@ -18,7 +18,7 @@ from harness.net._control import ControlParser
 from harness.net._darwin import DarwinPlatform
 from harness.net._hardware import Comparison, HardwareClock, open_hardware_clock, parse_comparison, parse_offer
 from harness.net._linux import SO_TIMESTAMPING, LinuxPlatform
-from harness.net._slots import CONTROL_BYTES
+from harness.net._slots import ALL_CONTROL_BYTES
 from harness.net._windows import WindowsPlatform
 from harness.net.batch import PathChoice
 from harness.net.opening import open_receiver
@@ -164,7 +164,7 @@ def three_stamps(software_ns: int, card_ns: int) -> bytes:
 
 def test_three_stamps_are_read_alike_on_both_paths() -> None:
     cases = [(5 * S + 1, 42 * S + 7), (6 * S, 0), (0, 43 * S)]
-    control = np.zeros((4, CONTROL_BYTES), np.uint8)
+    control = np.zeros((4, ALL_CONTROL_BYTES), np.uint8)
     parser = ControlParser(
         control, np.zeros(4, [("destination", "u1", 16), ("ifindex", "u4"), ("ttl", "u1"), ("rx_ns", "i8")])
     )

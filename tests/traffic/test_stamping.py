@@ -28,7 +28,7 @@ def test_single_probe_equals_that_of_a_batch(
         single.stamp(seq, tx_ns)
         expected = np.zeros((1, size), np.uint8)
         fill_probes(expected, seq=np.array([seq]), tx_ns=np.array([tx_ns]), **fields)
-        assert single.row.tobytes() == expected.tobytes()
+        assert single.rows.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(("size", "flags"), [(64, 0), (200, FLAG_PATTERN), (65, 0)])
