@@ -181,3 +181,17 @@ async def test_a_client_that_breaks_off_or_breaks_the_rules_is_left(disk: Volati
         await client.greet()
         assert (await client.option(INFO))[-1] == (1, b"")
         assert await client.option(ABORT) == [(1, b"")]
+
+
+async def test_a_write_wakes_who_waits_for_one(tmp_path: Path) -> None:
+    disk = VolatileDisk(image(tmp_path))
+    disk.write(0, bytes(SECTOR))
+    with trio.move_on_after(0.01) as before:
+        await disk.written.wait()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(disk.written.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        disk.write(SECTOR, bytes(SECTOR))
+    assert before.cancelled_caught
+    assert disk.n_unflushed == 2
+    disk.close()

@@ -165,7 +165,7 @@ class GuestLab:
         return None
 
     async def power_cut(self, machine: Machine) -> int:
-        """Take the guest's power away; return how many sectors its disk's cache lost."""
+        """Take the guest's power away as it next writes; return how many sectors its disk's cache lost."""
         return await machine.power_cut(self._chance)
 
     def read_back(self, source: str) -> Path:

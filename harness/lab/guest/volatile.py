@@ -41,11 +41,13 @@ class VolatileDisk:
 
     Attributes:
       n_flushes: how often the guest asked for its data to be safe.
+      written: set, and replaced, with each write.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.n_flushes = 0
+        self.written = trio.Event()
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
         self._unflushed: dict[int, bytes] = {}
@@ -69,6 +71,8 @@ class VolatileDisk:
         """Take whole sectors into the cache."""
         for place in range(0, len(data), SECTOR):
             self._unflushed[(offset + place) // SECTOR] = data[place : place + SECTOR]
+        self.written.set()
+        self.written = trio.Event()
 
     def flush(self) -> None:
         """Put everything in the cache on the disk."""
