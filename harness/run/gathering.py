@@ -14,9 +14,9 @@ PAUSE_NS, LEAST_PAUSE_NS = 8_000_000, 1_000_000
 SHARE = 8
 """A pause fills one part in so many of the receive buffer, at the rate of the last read."""
 
-_BUSY_ROWS, _ENOUGH_ROWS = 32, 900
-"""Fewer rows in a read: the stream is slow. So many: more would leave the processor's cache, and cost more each.
-"""
+_BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
+"""A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
+
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 

@@ -1,0 +1,39 @@
+"""How long a busy receiver waits: never so long that its buffer could fill."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.run.gathering import LEAST_PAUSE_NS, PAUSE_NS, SHARE, Gathering
+
+MS = 1_000_000
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    n_rows=st.integers(1, 5000),
+    elapsed_ns=st.integers(1_000, 100 * MS),
+    buffer_bytes=st.integers(4096, 64_000_000),
+    datagram_bytes=st.integers(256, 4096),
+)
+def test_a_pause_fills_its_share_of_the_buffer_at_most(
+    n_rows: int, elapsed_ns: int, buffer_bytes: int, datagram_bytes: int
+) -> None:
+    gathering = Gathering(buffer_bytes, lambda: n_rows * datagram_bytes, 0)
+    gathering.before_read()
+    pause_ns = gathering.pause_ns(n_rows, False, elapsed_ns)
+    assert pause_ns == 0 or LEAST_PAUSE_NS <= pause_ns <= PAUSE_NS
+    assert pause_ns * n_rows * datagram_bytes <= buffer_bytes * elapsed_ns / SHARE
+
+
+def test_slow_streams_full_reads_and_small_buffers_are_read_at_once() -> None:
+    gathering = Gathering(16_000_000, lambda: None, 0)
+    assert gathering.pause_ns(10, False, MS) == 0
+    assert gathering.pause_ns(2048, True, 2 * MS) == 0
+    assert Gathering(212_992, lambda: None, 0).pause_ns(200, False, MS) == 0
+
+
+def test_what_a_datagram_takes_is_measured() -> None:
+    gathering = Gathering(8_000_000, lambda: 200 * 768, 0)
+    supposed_ns = gathering.pause_ns(200, False, MS)
+    gathering.before_read()
+    assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416
