@@ -51,13 +51,11 @@ class Slots:
         self.lengths, self.control_lengths = messages["length"], header["control_length"]
         self.control_lengths[:] = self._control_bytes
         self._messages, self._slots = messages, slots
-        # What the first `_n_like` rows are compared with, without the stamps. Byte by byte: a copy of structures leaves
-        # the gaps between their fields to chance.
-        self._like_messages = messages.view(np.uint8).copy().view(MMSGHDR)
-        self._like_slots, self._n_like = slots.copy(), 0
+        # What the first `_n_like` rows are compared with, without the stamps; made when there is something to compare.
+        self._like_messages, self._like_slots, self._n_like = messages[:0], slots[:0], 0
         self._stamps = slots[:, :16].view(np.int64)
         self.address, self._slots_at = messages.ctypes.data, slots.ctypes.data
-        self._like_messages_at, self._like_slots_at = self._like_messages.ctypes.data, self._like_slots.ctypes.data
+        self._like_messages_at = self._like_slots_at = 0
 
     def clear(self, n_rows: int) -> None:
         """Make the first rows ready for the next read."""
@@ -72,6 +70,12 @@ class Slots:
         """
         if WORD_BYTES != 8 or stamp_offset % 8:
             return
+        if not len(self._like_slots):
+            # byte by byte: a copy of structures leaves the gaps between their fields to chance
+            self._like_messages = self._messages.view(np.uint8).copy().view(MMSGHDR)
+            self._like_slots = np.zeros_like(self._slots)
+            self._like_messages_at = self._like_messages.ctypes.data
+            self._like_slots_at = self._like_slots.ctypes.data
         place = NAME_BYTES + stamp_offset
         self._stamps = self._slots[:, place : place + 16].view(np.int64)
         self._like_slots[0] = self._slots[0]

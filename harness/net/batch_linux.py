@@ -67,6 +67,10 @@ class BatchReader:
             set_option(sock, SOL_UDP, UDP_GRO, 1, "UDP_GRO", remedy="receive without --offload on this kernel")
             capacity, width = min(capacity, _GRO_BUFFERS), LARGEST_DATAGRAM
         self._data = spaced_rows(capacity, width)
+        if offload:
+            self._data[:] = (
+                0  # else the first read has the pages made, while at that rate the socket's buffer overflows
+            )
         is_v4 = sock.family == socket.AF_INET
         has_more = offload or stamps == "hardware"
         self._slots = slots = Slots(

@@ -29,8 +29,10 @@ FIRST_MARGIN_NS, LEAST_MARGIN_NS = 250_000, 50_000
 """The share watched before anything is learned, and at least. On a single processor never more than the latter: what
 receives on the same machine has to run too."""
 
-YIELD_NS = 50_000_000
-"""The event loop gets its turn this often at least, between two due times: cancellation, the recording, signals."""
+YIELD_NS, PRECISE_YIELD_NS = 50_000_000, 250_000_000
+"""The event loop gets its turn this often at least, between two due times: cancellation, the recording, signals. Each
+turn may make a packet late.
+"""
 
 PRECISE_NS = 5_000_000
 """Where it is to be precise, the clock is watched for this long at most at a time: others of the event loop wait."""
@@ -72,6 +74,7 @@ class Pace:
         self.margin_ns = min(FIRST_MARGIN_NS, self._most_ns) if self._is_learning else self._most_ns
         self._late_ns: deque[int] = deque(maxlen=_REMEMBERED)
         self._n_wakes = 0
+        self._yield_ns = PRECISE_YIELD_NS if is_precise else YIELD_NS
         self._yielded_ns = monotonic()
 
     async def approach(self, due_ns: int) -> None:
@@ -86,7 +89,7 @@ class Pace:
         if now_ns < wake_ns:
             self._yielded_ns = await self._ticker.wait_until(wake_ns)
             self._learn(self._yielded_ns - wake_ns)
-        elif now_ns - self._yielded_ns >= YIELD_NS:
+        elif now_ns - self._yielded_ns >= self._yield_ns:
             await trio.lowlevel.checkpoint()
             self._yielded_ns = self._monotonic()
 

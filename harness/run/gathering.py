@@ -12,7 +12,10 @@ PAUSE_NS, LEAST_PAUSE_NS = 8_000_000, 1_000_000
 """A pause is this long at most; a shorter one than the least is not worth going to sleep for."""
 
 SHARE = 8
-"""A pause fills one part in so many of the receive buffer, at the rate of the last read."""
+"""A pause fills one part in so many of the receive buffer, at the highest rate of late."""
+
+_FADE = 0.95
+"""What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
 _BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
 """A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
@@ -40,6 +43,7 @@ class Gathering:
         self._buffer_bytes, self._queued_bytes, self._last_ns = buffer_bytes, queued_bytes, now_ns
         self._waiting_bytes: int | None = None
         self._datagram_bytes = float(_DATAGRAM_BYTES)
+        self._per_ns = 0.0
 
     def before_read(self) -> None:
         """Look what has gathered; call it after a pause."""
@@ -59,8 +63,9 @@ class Gathering:
         if self._waiting_bytes and n_rows and not is_full:
             self._datagram_bytes = max(self._waiting_bytes / n_rows, _LEAST_DATAGRAM_BYTES)
         self._waiting_bytes = None
+        self._per_ns = max(n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
         if is_full or n_rows < _BUSY_ROWS:
             return 0
-        fills_in_ns = elapsed_ns * self._buffer_bytes / (self._datagram_bytes * n_rows)
-        pause = min(PAUSE_NS, int(fills_in_ns / SHARE), elapsed_ns * _ENOUGH_ROWS // n_rows)
+        room = min(self._buffer_bytes / self._datagram_bytes / SHARE, _ENOUGH_ROWS)
+        pause = min(PAUSE_NS, int(room / self._per_ns))
         return pause if pause >= LEAST_PAUSE_NS else 0

@@ -15,6 +15,7 @@ from harness.model import Endpoint, SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
 from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.recorder import Recorder
+from harness.run.undisturbed import collect_garbage_seldom
 from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
 
 COALESCE_NS = 250_000
@@ -116,6 +117,8 @@ class Sending:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._cancel_on_stop, nursery.cancel_scope)
                     nursery.start_soon(self._keep_settling, socket)
+                    if plan.precise:
+                        nursery.start_soon(collect_garbage_seldom)
                     while (due_ns := sender.next_due_ns) is not None:
                         due_monotonic_ns = clock.to_monotonic(due_ns)
                         if self._pace is not None:

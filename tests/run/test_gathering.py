@@ -32,6 +32,15 @@ def test_slow_streams_full_reads_and_small_buffers_are_read_at_once() -> None:
     assert Gathering(212_992, lambda: None, 0).pause_ns(200, False, MS) == 0
 
 
+def test_a_burst_is_remembered_between_bursts() -> None:
+    gathering = Gathering(8_000_000, lambda: None, 0)
+    assert gathering.pause_ns(1_000, False, MS) == 0
+    assert gathering.pause_ns(40, False, 2 * MS) == 0
+    pauses = [gathering.pause_ns(40, False, (3 + n) * MS) for n in range(100)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == PAUSE_NS
+
+
 def test_what_a_datagram_takes_is_measured() -> None:
     gathering = Gathering(8_000_000, lambda: 200 * 768, 0)
     supposed_ns = gathering.pause_ns(200, False, MS)
