@@ -2,13 +2,16 @@
 
 import itertools
 import os
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.model import DATAGRAM_DTYPE, PacketArray
+from harness.net.platform import PLATFORM
 from harness.net.receiver import ReceiverSocket
 
 _PORTS = itertools.count(20_000 + os.getpid() % 1000 * 10)
@@ -49,3 +52,21 @@ def read_all(
 def close_all(sockets: Sequence[ReceiverSocket]) -> None:
     for receiver in sockets:
         receiver.close()
+
+
+@contextmanager
+def kernel_stamps() -> Iterator[None]:
+    """Keep a socket that asks for stamps, and wait until the kernel gives them on arrival: it begins with a delay."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stamped,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        stamped.bind(("127.0.0.1", 0))
+        PLATFORM.request_ancillary(stamped, 4)
+        for _ in range(200):
+            sender.sendto(b"x", stamped.getsockname())
+            time.sleep(0.003)
+            stamp_ns = PLATFORM.decode(stamped.recvmsg(1, 256)[1]).rx_ns
+            if stamp_ns is not None and time.time_ns() - stamp_ns > 2_000_000:
+                break
+        yield

@@ -2,21 +2,25 @@
 
 import ipaddress
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from net_helpers import next_port, payloads, read_all
+from net_helpers import kernel_stamps, next_port, payloads, read_all
 
 from harness.model import Alike, Datagrams, Endpoint, Membership, PacketFlag
 from harness.net.opening import open_receiver
 from harness.net.receiver import ReceiverSocket
 from harness.net.sender import SenderSocket, open_sender
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg is Linux's"),
-    pytest.mark.usefixtures("kernel_stamps_are_on"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg is Linux's")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel_stamps_are_on() -> Iterator[None]:
+    with kernel_stamps():
+        yield
 
 
 def group() -> Endpoint:

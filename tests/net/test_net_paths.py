@@ -4,13 +4,14 @@ import contextlib
 import errno
 import ipaddress
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from net_helpers import next_port, payloads, read_all
+from net_helpers import kernel_stamps, next_port, payloads, read_all
 from netns import Namespace
 from numpy.typing import NDArray
 
@@ -24,11 +25,15 @@ from harness.traffic import Demultiplexer, StreamRegistry, StreamSender
 from harness.traffic.schedules import Constant
 from protocols.registry import get_protocol
 
-pytestmark = pytest.mark.usefixtures("kernel_stamps_are_on")
-
 
 def group(text: str = "239.77.3.1") -> Endpoint:
     return Endpoint(ipaddress.ip_address(text), next_port())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel_stamps_are_on() -> Iterator[None]:
+    with kernel_stamps():
+        yield
 
 
 def assert_same_records(endpoint: Endpoint, sizes: list[int], width: int, capacity: int) -> None:
