@@ -28,8 +28,8 @@ MAX_FINAL_BATCHES = 10_000
 """What is read before a socket is closed: a flood must not keep a run from ending."""
 
 
-CAPACITY, LEAST_CAPACITY = 1920, 128
-"""Datagrams read at a time at most; of many sockets each has its part. The rows take just under 4 MiB: more would be
+CAPACITY, CAPACITY_OF_MANY = 1920, 480
+"""Datagrams read at a time at most, with one group and with several. The rows take just under 4 MiB: more would be
 huge pages, some megabytes for each socket that a single datagram has come to.
 """
 
@@ -259,7 +259,7 @@ class Receiving:
             memberships,
             buffer_bytes=self.plan.buffer_bytes,
             width=KEPT_BYTES,
-            capacity=max(LEAST_CAPACITY, CAPACITY // len(memberships)),
+            capacity=CAPACITY if len(memberships) == 1 else CAPACITY_OF_MANY,
             offload=self.plan.offload,
             stamps=self.plan.stamps,
             one_socket=self.plan.one_socket,
