@@ -24,8 +24,8 @@ IPV4 = GROUP.partition(":")[0]
 def deafened(lab: Pair) -> RunReader:
     """Return a run over two hosts whose receiver goes deaf from 1.6 s on."""
     return lab.scenario(
-        stream("tx", interface="tx0", rate="200pps", duration="5s")
-        + stream("tx", GROUP6, interface="tx0", rate="200pps", duration="5s")
+        stream("tx", interface="tx0", rate="200pps", duration="5600ms")
+        + stream("tx", GROUP6, interface="tx0", rate="200pps", duration="5600ms")
         + receiver("rx", [GROUP, GROUP6], interface="rx0")
         + event(at="1600ms", action="deafen")
     )
@@ -133,14 +133,17 @@ def test_all_others_hear_beside_a_deaf_socket(run_of: Runs, group: str) -> None:
     deafened = run_of("deafened")
     found = witnesses(deafened, "rx")
     for kind in ("tap", "second-socket"):
-        assert heard(found, kind, group) >= 990
+        assert heard(found, kind, group) >= 1_110
     (reopened,) = [one for one in found if one.kind == "reopened-socket" and one.group == group]
     assert len(reopened.opened_ns) == 2
     assert 120 <= sum(reopened.counts) <= 420
-    assert 75 <= heard(found, "unicast-twin", group) <= 110
+    assert 85 <= heard(found, "unicast-twin", group) <= 125
     (stream,) = [stream for stream in analyze_recording(deafened.path).streams if stream.group == group]
     (window,) = stream.windows
-    assert all(window.start_ns + NS_PER_S < opened_ns < window.end_ns for opened_ns in reopened.opened_ns)
+    silent_ns = (
+        window.start_ns + NS_PER_S - 10_000_000
+    )  # the last packet came up to two intervals before the first lost
+    assert all(silent_ns < opened_ns < window.end_ns for opened_ns in reopened.opened_ns)
 
 
 def test_the_sender_is_tapped_where_its_receiver_is_elsewhere(run_of: Runs) -> None:

@@ -38,8 +38,21 @@ def witness(
     return hearing.is_heard
 
 
+ASTRAY = 0.5
+"""In so much of a drop-out at least packets have to go astray to be its cause."""
+
+
 def upstream(weighing: Weighing, case: Case, symptom: Symptom) -> None:
     """Add the pieces of everything that is lost on the way because the network takes no multicast here."""
+    unheard(weighing, case, symptom)
+    egress = case.egress(symptom)
+    if egress is not None and egress.overlap(symptom.start_ns, symptom.end_ns) >= ASTRAY:
+        no = f"packets left the sender by {egress.astray[0][0]} meanwhile, and not by {egress.expected}"
+        weighing.add(0, False, no=no, factor=0.3)
+
+
+def unheard(weighing: Weighing, case: Case, symptom: Symptom) -> None:
+    """Add the pieces of packets that do not come to this host, while the host itself is reached."""
     witness(weighing, case, symptom, "tap", wants=False, weight=2, factor=0.1)
     witness(weighing, case, symptom, "unicast-twin", wants=True, weight=1, factor=0.5)
     n_own = case.own_drops(symptom)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from harness.diagnosis.case import Case
 from harness.diagnosis.finding import Finding, Rule, counted
-from harness.diagnosis.rules.pieces import FULL_QUEUE, WINDOW, upstream, words
+from harness.diagnosis.rules.pieces import ASTRAY, FULL_QUEUE, WINDOW, unheard, words
 from harness.diagnosis.symptoms import Symptom
 from harness.units import format_duration
-
-_OFF = 0.5
 
 
 def _errnos(symptom: Symptom) -> set[str]:
@@ -130,7 +128,7 @@ def egress_mismatch(case: Case, symptom: Symptom) -> Finding | None:
     yes = f"other streams of the same sender left by {egress.expected}"
     weighing.add(1, bool(fine) or None, yes=yes, unknown="a stream that leaves as it should")
     if symptom.kind == "window":
-        upstream(weighing, case, symptom)
+        unheard(weighing, case, symptom)
     return weighing.result()
 
 
@@ -141,7 +139,7 @@ def egress_moved(case: Case, symptom: Symptom) -> Finding | None:
         return None
     name, start_ns, end_ns, n = max(egress.astray, key=lambda each: each[3])
     overlap = egress.overlap(symptom.start_ns, symptom.end_ns)
-    if symptom.kind == "window" and overlap < _OFF:
+    if symptom.kind == "window" and overlap < ASTRAY:
         return None
     weighing = words(case, symptom)
     weighing.say(astray=name, expected=egress.expected)
@@ -158,7 +156,7 @@ def egress_moved(case: Case, symptom: Symptom) -> Finding | None:
         1, not egress.is_pinned, yes="the sender named no interface, so that it follows its routes", no=no, factor=0.3
     )
     if symptom.kind == "window":
-        upstream(weighing, case, symptom)
+        unheard(weighing, case, symptom)
     return weighing.result()
 
 
