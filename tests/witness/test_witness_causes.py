@@ -112,6 +112,7 @@ Runs = Callable[[str], RunReader]
 def run_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Return the run of a cause by its name; they take place side by side, each in namespaces of its own."""
     require_lab()
+    tmp_path_factory.getbasetemp()  # made here, and not by several threads at once
 
     def one(cause: Callable[[Pair], RunReader]) -> RunReader:
         with pair(tmp_path_factory.mktemp(cause.__name__)) as lab:
