@@ -25,6 +25,8 @@ import numpy as np
 from harness.model import Membership, parse_endpoint
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
+from harness.net._slots import addresses
+from harness.net.batch_linux import GRO_BUFFERS
 from harness.net.interfaces import interface_index
 from harness.run import receiving, sending
 from harness.run.gathering import Gathering
@@ -34,7 +36,6 @@ IDLE_S = 0.4
 
 CONTROL_BYTES = 192
 GRO_WIDTH = 65_535
-GRO_BUFFERS = 256
 EAGER_BATCH = 256
 SEGMENTS = 64
 MSG_WAITFORONE = 0x10000
@@ -50,14 +51,14 @@ def _messages(n: int, width: int, control: bool) -> tuple[np.ndarray[Any, Any], 
     """Return headers, data and control rows, pointing at each other."""
     data = np.zeros((n, width), np.uint8)
     iov, headers = np.zeros(n, _libc.IOVEC), np.zeros(n, _libc.MMSGHDR)
-    iov["base"] = data.ctypes.data + np.arange(n, dtype=np.uintp) * np.uintp(width)
+    iov["base"] = addresses(data)
     iov["length"] = width
     header = headers["header"]
-    header["iov"] = iov.ctypes.data + np.arange(n, dtype=np.uintp) * np.uintp(iov.itemsize)
+    header["iov"] = addresses(iov)
     header["iov_length"] = 1
     rows = np.zeros((n, CONTROL_BYTES if control else 1), np.uint8)
     if control:
-        header["control"] = rows.ctypes.data + np.arange(n, dtype=np.uintp) * np.uintp(CONTROL_BYTES)
+        header["control"] = addresses(rows)
         header["control_length"] = CONTROL_BYTES
     return headers, data, rows, iov
 

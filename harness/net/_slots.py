@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.net import _libc
 from harness.net._libc import MMSGHDR, WORD_BYTES
+from harness.units import NS_PER_S
 
 NAME_BYTES = 32
 """Room for a sockaddr_in6, the larger of the two, in whole words."""
@@ -20,7 +21,6 @@ CONTROL_BYTES, ALL_CONTROL_BYTES = 128, 192
 stamps of the network card and runs of segments, too."""
 
 _CACHE_LINE = 64
-_NS_PER_S = 1_000_000_000
 
 
 class Slots:
@@ -105,7 +105,7 @@ class Slots:
             self._stamps[:n_rows] = stamps
             return None
         self.control_lengths[:n_rows] = self._control_bytes
-        return stamps[:, 0] * _NS_PER_S + stamps[:, 1]
+        return stamps[:, 0] * NS_PER_S + stamps[:, 1]
 
 
 def spaced_rows(n_rows: int, width: int) -> NDArray[np.uint8]:

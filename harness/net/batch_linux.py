@@ -30,7 +30,7 @@ SOCKADDR_IN_BYTES, SOCKADDR_IN6_BYTES = 16, 28
 _TRUNCATED, _USER_STAMP = np.uint8(PacketFlag.TRUNCATED), np.uint8(PacketFlag.USER_STAMP)
 _MAX_SEGMENTS = 64
 """Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
-_GRO_BUFFERS = 256
+GRO_BUFFERS = 256
 _LEAST_ALIKE = 16
 """Rows of a read that is learned; of fewer, looking at them costs little."""
 
@@ -65,12 +65,10 @@ class BatchReader:
         self.offload = offload
         if offload:
             set_option(sock, SOL_UDP, UDP_GRO, 1, "UDP_GRO", remedy="receive without --offload on this kernel")
-            capacity, width = min(capacity, _GRO_BUFFERS), LARGEST_DATAGRAM
+            capacity, width = min(capacity, GRO_BUFFERS), LARGEST_DATAGRAM
         self._data = spaced_rows(capacity, width)
-        if offload:
-            self._data[:] = (
-                0  # else the first read has the pages made, while at that rate the socket's buffer overflows
-            )
+        if offload:  # else the first read has the pages made, while at that rate the socket's buffer overflows
+            self._data[:] = 0
         is_v4 = sock.family == socket.AF_INET
         has_more = offload or stamps == "hardware"
         self._slots = slots = Slots(

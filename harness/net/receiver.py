@@ -206,8 +206,10 @@ class ReceiverSocket:
             if self.card is not None:
                 self._move(batch.heads, self.card)
             table = self._table or self._tabulate()
-            if isinstance(batch, Alike) and not table.is_certain(batch.heads):
-                batch = Datagrams(batch.data, batch.kept, batch.meta)  # some may have come after a group was left
+            if table.is_certain(batch.heads):  # nearly always
+                return batch
+            if isinstance(batch, Alike):  # some may have come after a group was left
+                batch = Datagrams(batch.data, batch.kept, batch.meta)
             is_stray = table.is_stray(batch.heads)
             if is_stray.any():
                 batch.heads["flags"][is_stray] |= _MISDELIVERED

@@ -32,6 +32,7 @@ from harness.net._linux import (
     STAMPING_TX_SOFTWARE,
 )
 from harness.net._options import set_option
+from harness.net._slots import addresses
 from harness.net.platform import PLATFORM
 
 Int64Array = NDArray[np.int64]
@@ -81,7 +82,7 @@ class TxStamps:
         self._words = self._control.view(np.uint32)
         self._headers = np.zeros(BATCH, _libc.MMSGHDR)
         header = self._headers["header"]
-        header["control"] = self._control.ctypes.data + np.arange(BATCH, dtype=np.uintp) * np.uintp(_CONTROL_BYTES)
+        header["control"] = addresses(self._control)
         self._control_lengths = header["control_length"]
         self._first, self._n_counted, self._is_sure = 0, 0, True  # the kernel's 0 is our _first; datagrams since
         self._kept: list[tuple[Int64Array, Int64Array]] = []
