@@ -19,8 +19,7 @@ _OWN = [2, 3, 7]
 _IS_LITTLE = sys.byteorder == "little"
 _WORDS = 8
 _FLAGS = slice(6, 8)
-_SUM = np.uint64(0xFFFFFFFF)
-_HALF = np.uint64(32)
+_SUM = 0xFFFFFFFF
 
 
 class ProbeFollower:
@@ -44,8 +43,8 @@ class ProbeFollower:
     def __init__(self, header: NDArray[np.uint8]) -> None:
         self._words = np.ascontiguousarray(header[: 8 * _WORDS]).view(np.uint64).copy()
         self._words[_OWN] = 0
-        fixed = self._words.byteswap() if _IS_LITTLE else self._words
-        self._sum = (fixed + (fixed >> _HALF)).sum(dtype=np.uint64) & _SUM
+        fixed = int(self._words.view(">u4").sum(dtype=np.uint64))
+        self._own_sum = np.uint32((_SUM - fixed) & _SUM)  # what the halves of the others have to add up to
         self._expected = self._words
 
     def __call__(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -55,7 +54,7 @@ class ProbeFollower:
           rows: packets, each with its 64 bytes of header at least, shape (n, width), contiguous in each row.
         """
         n_rows = len(rows)
-        words = rows[:, : 8 * _WORDS].view(np.uint64).copy()  # side by side, where they stood rows apart
+        words = rows[:, : 8 * _WORDS].view(np.uint64).copy()  # side by side, where they may have stood rows apart
         own = np.empty((len(_OWN), n_rows), np.uint64)
         for place, column in enumerate(_OWN):
             own[place] = words[:, column]
@@ -66,13 +65,14 @@ class ProbeFollower:
             return None
         if _IS_LITTLE:
             own.byteswap(inplace=True)
-        total = np.add.reduce(own)
-        total += np.add.reduce(own >> _HALF)  # with what is reserved, above the check
-        total += self._sum
-        total &= _SUM
+        number, time, check = own.view(np.uint32)  # halves; with the check comes what is reserved
+        total = number + time
+        total += check
+        if not (total[0::2] + total[1::2] == self._own_sum).all():
+            return None
         numbers, times = seen = own[:2].view(np.int64)
         # a number or time from the upper half of its range is for `decode` to judge
-        return (numbers, times) if (total == _SUM).all() and int(seen.min()) >= 0 else None
+        return (numbers, times) if int(seen.min()) >= 0 else None
 
 
 def follow_probe(header: NDArray[np.uint8]) -> ProbeFollower | None:

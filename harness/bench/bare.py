@@ -26,8 +26,8 @@ from harness.model import Membership, parse_endpoint
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net._slots import addresses
-from harness.net.batch_linux import GRO_BUFFERS
 from harness.net.interfaces import interface_index
+from harness.net.offload_reader import GRO_BUFFERS
 from harness.run import receiving, sending
 from harness.run.gathering import Gathering
 

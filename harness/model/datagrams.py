@@ -39,6 +39,9 @@ MISDELIVERED). `ttl` is 0 when not known.
 FLOW_BYTES = 40
 """Leading bytes of a DATAGRAM_DTYPE record that name its flow."""
 
+FRONT_BYTES = 64
+"""Leading bytes of a payload that a reader may keep apart from the rest: the header of nearly every protocol."""
+
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 
@@ -76,16 +79,19 @@ class Datagrams:
 class Alike:
     """A batch of n datagrams that differ in payload and time of arrival alone, as nearly all batches of a stream do.
 
-    It reads like `Datagrams`, but what they share is there once. `kept` and `meta` are made anew each time that they
-    are asked for.
+    It reads like `Datagrams`, but what they share is there once. `data`, `kept` and `meta` are made anew each time that
+    they are asked for.
 
     Attributes:
-      data: payload bytes, shape (n, width), uint8.
-      heads: the one record, shape (1,), DATAGRAM_DTYPE; its `rx_ns` says nothing.
+      front: the first bytes of each payload, side by side, shape (n, FRONT_BYTES or less), uint8.
+      rows: the payloads but for those bytes, shape (n, width), uint8.
+      heads: the one record, shape (1,), DATAGRAM_DTYPE, to be read only; its `rx_ns` says nothing. Batches with the
+        same array are alike among each other, too.
       arrivals_ns: when each arrived, shape (n,); to be written, too.
     """
 
-    data: NDArray[np.uint8]
+    front: NDArray[np.uint8]
+    rows: NDArray[np.uint8]
     heads: PacketArray
     arrivals_ns: NDArray[np.int64]
 
@@ -93,9 +99,15 @@ class Alike:
         return len(self.arrivals_ns)
 
     @property
+    def data(self) -> NDArray[np.uint8]:
+        """The payload bytes, shape (n, width), uint8: `rows`, with what they lack filled in."""
+        self.rows[:, : self.front.shape[1]] = self.front
+        return self.rows
+
+    @property
     def kept(self) -> NDArray[np.int64]:
         """How many bytes of each row are payload, shape (n,)."""
-        return np.full(len(self), min(int(self.heads["size"][0]), self.data.shape[1]), np.int64)
+        return np.full(len(self), min(int(self.heads["size"][0]), self.rows.shape[1]), np.int64)
 
     @property
     def meta(self) -> PacketArray:

@@ -1,10 +1,13 @@
 """What recvmmsg fills beside the payload: for each datagram a header, and a slot of address and control messages.
 
-From datagram to datagram of one stream all of that stays the same but the time of arrival. So a whole read is compared
-with a row that has been looked at before, in two stretches of memory, for a small part of what looking at it costs.
+From datagram to datagram of one stream all of that stays the same but the time of arrival. So the rows of a read are
+compared with each other, and with a row that has been looked at before, by stretches of memory: a small part of what
+looking at each of them costs.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +16,12 @@ from harness.net import _libc
 from harness.net._libc import MMSGHDR, WORD_BYTES
 from harness.units import NS_PER_S
 
-NAME_BYTES = 32
-"""Room for a sockaddr_in6, the larger of the two, in whole words."""
+NAME_BYTES_IPV4, NAME_BYTES_IPV6 = 16, 32
+"""Room for a sockaddr_in, and for a sockaddr_in6, in whole words."""
 
-CONTROL_BYTES, ALL_CONTROL_BYTES = 128, 192
-"""Room for control messages on a 64-bit machine: 120 bytes for time, TTL, addressing and drops with IPv6; 176 with the
-stamps of the network card and runs of segments, too."""
+CONTROL_BYTES_IPV4, CONTROL_BYTES_IPV6, ALL_CONTROL_BYTES = 112, 128, 192
+"""Room for control messages on a 64-bit machine: time, TTL, addressing and drops, 112 bytes with IPv4 and 120 with
+IPv6; 176 with the stamps of the network card and runs of segments, too."""
 
 _CACHE_LINE = 64
 
@@ -27,35 +30,40 @@ class Slots:
     """Headers and slots for the rows of one reader.
 
     Args:
-      data: payload rows, shape (capacity, width), uint8, alive as long as this is.
+      parts: where the bytes of a datagram go, one part after the other: rows of each, shape (capacity, width), uint8,
+        alive as long as this is.
       name_length: bytes of the socket's addresses; the kernel writes it back as it is.
-      control_bytes: room for the control messages of a row.
+      name_bytes, control_bytes: room for address and control messages of a row.
 
     Attributes:
       address: of the headers, as recvmmsg wants it.
-      names, control: of each row, shapes (capacity, NAME_BYTES) and (capacity, control_bytes), uint8.
+      names, control: of each row, shapes (capacity, name_bytes) and (capacity, control_bytes), uint8.
       lengths, control_lengths: bytes of each row's payload and control messages, shape (capacity,).
     """
 
-    def __init__(self, data: NDArray[np.uint8], name_length: int, control_bytes: int) -> None:
-        capacity, width = data.shape
-        self._control_bytes, self._slot_bytes = control_bytes, NAME_BYTES + control_bytes
+    def __init__(
+        self, parts: Sequence[NDArray[np.uint8]], name_length: int, name_bytes: int, control_bytes: int
+    ) -> None:
+        capacity = len(parts[0])
+        self._name_bytes, self._control_bytes = name_bytes, control_bytes
+        self._slot_bytes = name_bytes + control_bytes
         slots, messages = np.zeros((capacity, self._slot_bytes), np.uint8), np.zeros(capacity, MMSGHDR)
-        self.names, self.control = slots[:, :NAME_BYTES], slots[:, NAME_BYTES:]
-        self._iov = np.zeros(capacity, _libc.IOVEC)
-        self._iov["base"], self._iov["length"] = addresses(data), width
+        self.names, self.control = slots[:, :name_bytes], slots[:, name_bytes:]
+        self._iov = np.zeros((capacity, len(parts)), _libc.IOVEC)
+        for column, part in enumerate(parts):
+            self._iov["base"][:, column], self._iov["length"][:, column] = addresses(part), part.shape[1]
         header = messages["header"]
         header["name"], header["name_length"] = addresses(self.names), name_length
-        header["iov"], header["iov_length"] = addresses(self._iov), 1
+        header["iov"], header["iov_length"] = addresses(self._iov), len(parts)
         header["control"] = addresses(self.control)
         self.lengths, self.control_lengths = messages["length"], header["control_length"]
-        self.control_lengths[:] = self._control_bytes
+        self.control_lengths[:] = control_bytes
         self._messages, self._slots = messages, slots
-        # What the first `_n_like` rows are compared with, without the stamps; made when there is something to compare.
-        self._like_messages, self._like_slots, self._n_like = messages[:0], slots[:0], 0
-        self._stamps = slots[:, :16].view(np.int64)
+        # the headers and the slot, without its stamp, of a row that was looked at; made when there is one
+        self._like_messages, self._like_slot = messages[:0], slots[:0]
+        self._take_stamps(0)
         self.address, self._slots_at = messages.ctypes.data, slots.ctypes.data
-        self._like_messages_at = self._like_slots_at = 0
+        self._like_messages_at = self._like_slot_at = 0
 
     def clear(self, n_rows: int) -> None:
         """Make the first rows ready for the next read."""
@@ -70,42 +78,47 @@ class Slots:
         """
         if WORD_BYTES != 8 or stamp_offset % 8:
             return
-        if not len(self._like_slots):
+        if not len(self._like_slot):
             # byte by byte: a copy of structures leaves the gaps between their fields to chance
             self._like_messages = self._messages.view(np.uint8).copy().view(MMSGHDR)
-            self._like_slots = np.zeros_like(self._slots)
+            self._like_slot = np.zeros_like(self._slots[:1])
             self._like_messages_at = self._like_messages.ctypes.data
-            self._like_slots_at = self._like_slots.ctypes.data
-        place = NAME_BYTES + stamp_offset
-        self._stamps = self._slots[:, place : place + 16].view(np.int64)
-        self._like_slots[0] = self._slots[0]
-        self._like_slots[0, place : place + 16] = 0
+            self._like_slot_at = self._like_slot.ctypes.data
+        place = self._name_bytes + stamp_offset
+        self._take_stamps(place)
+        self._like_slot[0] = self._slots[0]
+        self._like_slot[0, place : place + 16] = 0
         like, row = self._like_messages, self._messages[0]
         for name in ("name_length", "control_length", "flags"):
             like["header"][name] = row["header"][name]
         like["length"] = row["length"]
-        self._n_like = 1
+
+    def _take_stamps(self, place: int) -> None:
+        stamps = self._slots[:, place : place + 16].view(np.int64)
+        self._seconds, self._nanoseconds = stamps[:, 0], stamps[:, 1]
 
     def take_alike(self, n_rows: int) -> NDArray[np.int64] | None:
         """Return when the first rows arrived, in realtime ns, if they are as learned otherwise, and clear them.
 
         None: they are not, and stand as the kernel left them.
         """
-        if not self._n_like:
+        if not len(self._like_slot):
             return None
-        if n_rows > self._n_like:
-            self._like_slots[self._n_like : n_rows] = self._like_slots[0]
-            self._n_like = n_rows
-        stamps = self._stamps[:n_rows].copy()
-        self._stamps[:n_rows] = 0
+        seconds, nanoseconds = self._seconds[:n_rows], self._nanoseconds[:n_rows]
+        arrivals_ns, rest_ns = seconds.copy(), nanoseconds.copy()
+        seconds[:] = nanoseconds[:] = 0
+        at, n_bytes = self._slots_at, self._slot_bytes
         if not (
-            _libc.is_same(self.address, self._like_messages_at, n_rows * MMSGHDR.itemsize)
-            and _libc.is_same(self._slots_at, self._like_slots_at, n_rows * self._slot_bytes)
+            _libc.is_same(at, self._like_slot_at, n_bytes)
+            and _libc.is_same(at, at + n_bytes, (n_rows - 1) * n_bytes)  # each row and the one behind it
+            and _libc.is_same(self.address, self._like_messages_at, n_rows * MMSGHDR.itemsize)
         ):
-            self._stamps[:n_rows] = stamps
+            seconds[:], nanoseconds[:] = arrivals_ns, rest_ns
             return None
         self.control_lengths[:n_rows] = self._control_bytes
-        return stamps[:, 0] * NS_PER_S + stamps[:, 1]
+        arrivals_ns *= NS_PER_S
+        arrivals_ns += rest_ns
+        return arrivals_ns
 
 
 def spaced_rows(n_rows: int, width: int) -> NDArray[np.uint8]:

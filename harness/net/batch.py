@@ -18,7 +18,9 @@ from harness.net.batch_portable import PortableReader, PortableWriter
 from harness.net.platform import PLATFORM, RxSource
 
 if PLATFORM.has_batch:
-    from harness.net.batch_linux import BatchReader, BatchWriter
+    from harness.net.batch_linux import BatchWriter
+    from harness.net.batch_reader import BatchReader
+    from harness.net.offload_reader import OffloadReader
     from harness.net.tx_stamps import TxStamps
 
 PathChoice = Literal["auto", "batch", "portable"]
@@ -100,8 +102,10 @@ def make_reader(
     sock: socket.socket, path: Path, *, width: int, capacity: int, offload: bool, stamps: RxSource
 ) -> Reader:
     """Return a reader for a bound, non-blocking socket; `stamps`: whose it asked for."""
+    if path == "batch" and offload:
+        return OffloadReader(sock, width=width, capacity=capacity)
     if path == "batch":
-        return BatchReader(sock, width=width, capacity=capacity, offload=offload, stamps=stamps)
+        return BatchReader(sock, width=width, capacity=capacity, stamps=stamps)
     return PortableReader(sock, width=width, capacity=capacity)
 
 

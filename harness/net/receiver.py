@@ -65,6 +65,7 @@ class ReceiverSocket:
         self._joined: dict[Membership, int] = {}
         self._wanted: dict[Membership, Wanted] = {}
         self._table: WantedTable | None = None  # made from `_wanted` at the first read after a change
+        self._certain: PacketArray | None = None  # what datagrams share that were surely asked for, as `Alike` has it
         self._final_drops: int | None = None
         self._sock = new_udp_socket(endpoint.version)
         try:
@@ -132,7 +133,7 @@ class ReceiverSocket:
         self._joined[membership] = index
         checked_index = index if membership.group.is_multicast else 0
         self._wanted[membership] = Wanted(membership.group.address, checked_index, membership.source)
-        self._table = None
+        self._table = self._certain = None
 
     def overhear(self, membership: Membership) -> None:
         """Hear a group as long as other sockets of this host are members, without becoming one.
@@ -148,7 +149,7 @@ class ReceiverSocket:
             return
         index = membership_index(membership)
         self._wanted[membership] = Wanted(membership.group.address, index, membership.source)
-        self._table = None
+        self._table = self._certain = None
 
     def deafen(self) -> None:
         """Have the kernel throw away all that arrives from now on, as a policy of the system may; Linux only.
@@ -177,7 +178,7 @@ class ReceiverSocket:
             raise MembershipError("leave", str(membership), errno.EADDRNOTAVAIL, "this socket has not joined it")
         index = self._joined.pop(membership)
         self._wanted[membership] = replace(self._wanted[membership], until_ns=time.time_ns())
-        self._table = None
+        self._table = self._certain = None
         if membership.group.is_multicast:
             PLATFORM.leave(self._sock, membership, index)
 
@@ -205,8 +206,11 @@ class ReceiverSocket:
         if batch is not None:
             if self.card is not None:
                 self._move(batch.heads, self.card)
+            if batch.heads is self._certain:  # nearly always
+                return batch
             table = self._table or self._tabulate()
-            if table.is_certain(batch.heads):  # nearly always
+            if table.is_certain(batch.heads):
+                self._certain = batch.heads if isinstance(batch, Alike) else None
                 return batch
             if isinstance(batch, Alike):  # some may have come after a group was left
                 batch = Datagrams(batch.data, batch.kept, batch.meta)

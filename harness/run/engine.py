@@ -32,7 +32,8 @@ START_DELAY_NS = 100_000_000
 AFTER_LIMIT_NS = 3 * NS_PER_S
 """How long the snapshot after a run may take."""
 
-POLL_S = 0.02
+POLL_S, IDLE_POLL_S = 0.02, 0.1
+"""How often a run looks whether it is over, with streams of its own and with receivers alone: a look wakes it up."""
 CLOCK_POLL_S = 0.5
 PROGRESS_PERIOD_S = 0.5
 
@@ -264,10 +265,13 @@ class Run:
         """Find out when the run is over."""
         plan, clock = self.plan, self.clock
         last_event_ns = self.started_ns + max((event.at_ns for event in plan.events), default=0)
+        over_ns = None if plan.duration_ns is None else self.started_ns + plan.duration_ns
+        poll_s = POLL_S if self.sendings else IDLE_POLL_S
         while not self._ended.is_set():
-            await trio.sleep(POLL_S)
+            left_s = poll_s if over_ns is None else max(0, over_ns - clock.now_ns()) / NS_PER_S
+            await trio.sleep(min(poll_s, left_s))
             now_ns = clock.now_ns()
-            if plan.duration_ns is not None and now_ns >= self.started_ns + plan.duration_ns:
+            if over_ns is not None and now_ns >= over_ns:
                 self.stop("duration")
             elif self.sendings and self.n_sending == 0:
                 await trio.sleep(plan.linger_ns / NS_PER_S if self.receivings else 0)
@@ -286,9 +290,11 @@ class Run:
     def has_heard_every_end(self) -> bool:
         """Whether every group joined has been heard, and every stream heard has told its end."""
         registry = self.recorder.registry
+        if registry.ended != registry.streams.keys():
+            return False
         heard = {(info.receiver, info.group) for info in registry.streams.values()}
         joined = {(r.plan.name, str(m.group)) for r in self.receivings for m in r.plan.memberships}
-        return bool(joined) and joined <= heard and registry.ended == set(registry.streams)
+        return bool(joined) and joined <= heard
 
     async def _report(self, on_progress: Callable[[Run], Awaitable[None]]) -> None:
         while True:

@@ -7,17 +7,20 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 import trio
 
 from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
 from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
-from harness.run.gathering import Gathering
+from harness.run.gathering import Gathering, Rest
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
 from harness.traffic import Demultiplexer
 from harness.units import NS_PER_S
+
+_MISDELIVERED = np.uint8(PacketFlag.MISDELIVERED)
 
 MAX_SOCKET_ERRORS = 100
 """A socket that fails this often in a row is given up; the others go on."""
@@ -28,9 +31,13 @@ MAX_FINAL_BATCHES = 10_000
 """What is read before a socket is closed: a flood must not keep a run from ending."""
 
 
+MOST_AT_ONCE = 4
+"""Full reads of one socket in a row, before the event loop and its other sockets get their turn."""
+
 CAPACITY, CAPACITY_OF_MANY = 1920, 480
-"""Datagrams read at a time at most, with one group and with several. The rows take just under 4 MiB: more would be
-huge pages, some megabytes for each socket that a single datagram has come to.
+"""Datagrams read at a time at most, with one group and with several. More would leave a processor's cache before they
+are looked at, and their rows take just under 4 MiB: beyond are huge pages, some megabytes for each socket that a single
+datagram has come to.
 """
 
 
@@ -40,7 +47,6 @@ class Receiving:
     Attributes:
       joined_ns: when the first join was done, on the run's time line; `has_joined` is set then.
       card: the clock of the network card that stamps, as last compared; None where none does.
-      heard_ns: when a membership's socket last brought something that was asked for, on the run's time line.
     """
 
     def __init__(self, plan: ReceiverPlan, recorder: Recorder) -> None:
@@ -56,7 +62,8 @@ class Receiving:
         self._nursery: trio.Nursery | None = None
         self._is_stalled = False
         self.has_joined = trio.Event()
-        self.heard_ns: dict[Membership, int] = {}
+        self._heard_ns: dict[ReceiverSocket, int] = {}
+        self._heard_before_ns: dict[Membership, int] = {}  # by sockets that are closed
 
     def open(self) -> ReceiverInfo:
         """Open and join, so that an environment error shows before the run starts; return the manifest's entry."""
@@ -91,6 +98,12 @@ class Receiving:
         """Who stamps the packets on arrival."""
         return self.sockets[0].rx_source if self.sockets else "user"
 
+    def heard_ns(self, membership: Membership) -> int:
+        """Return when a membership's socket last brought something that was asked for, run's time line; 0 for never."""
+        home = self._homes.get(membership)
+        before_ns = self._heard_before_ns.get(membership, 0)
+        return before_ns if home is None else self._heard_ns.get(home, before_ns)
+
     def drops(self) -> int | None:
         """Return datagrams that this receiver's socket buffers dropped so far; None where the system cannot say."""
         if not self._counts_drops:
@@ -118,9 +131,10 @@ class Receiving:
         self._compare_cards()
         if self._counts_drops:
             self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
+        self._heard_before_ns |= {membership: self.heard_ns(membership) for membership in self._homes}
         for socket in self.sockets:
             socket.close()
-        self._homes = {}
+        self._homes, self._heard_ns = {}, {}
 
     def _drain(self, socket: ReceiverSocket) -> None:
         for _ in range(MAX_FINAL_BATCHES):
@@ -288,15 +302,17 @@ class Receiving:
 
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
         """Read one socket until it is reopened, or the run ends."""
-        n_errors, pause_ns = 0, 0
+        n_errors, pause_ns, n_left = 0, 0, MOST_AT_ONCE
         gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns())
-        with scope:
+        with scope, Rest() as rest:
             while n_errors < MAX_SOCKET_ERRORS:
                 try:
                     if pause_ns:
-                        await trio.sleep(pause_ns / NS_PER_S)
+                        await rest.wait(pause_ns)
                         gathering.before_read()
-                    datagrams = (socket.receive_nowait() if pause_ns else None) or await socket.receive()
+                        n_left = MOST_AT_ONCE
+                    is_more = pause_ns > 0 or (socket.is_full and n_left > 0)
+                    datagrams = (socket.receive_nowait() if is_more else None) or await socket.receive()
                 except trio.ClosedResourceError:
                     return  # reopened while this task was on its way here
                 except InterfaceError as exc:  # the kernel refuses a read; the next may work
@@ -306,16 +322,16 @@ class Receiving:
                         self.recorder.event("errno", f"{exc}{last}", receiver=self.plan.name)
                     await trio.sleep(0.01)
                     continue
-                n_errors = 0
+                n_errors, n_left = 0, (n_left if is_more else MOST_AT_ONCE) - 1
                 pause_ns = gathering.pause_ns(len(datagrams), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
 
     def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
         """Put the packets of one batch on the run's time line and on record."""
         arrivals_ns = datagrams.arrivals_ns
-        arrivals_ns[:] = self.recorder.clock.to_run_time(arrivals_ns)
-        if not datagrams.heads["flags"][-1] & PacketFlag.MISDELIVERED:
-            heard_ns = int(arrivals_ns[-1])
-            for membership in socket.memberships:
-                self.heard_ns[membership] = heard_ns
+        moved_ns = self.recorder.clock.to_run_time(arrivals_ns)
+        if moved_ns is not arrivals_ns:
+            arrivals_ns[:] = moved_ns
+        if not datagrams.heads["flags"][-1] & _MISDELIVERED:
+            self._heard_ns[socket] = int(arrivals_ns[-1])
         self.recorder.packets(self.demultiplexer.receive(datagrams))

@@ -109,7 +109,8 @@ class Recorder:
         """Write and sync about once a second until cancelled."""
         while True:
             await trio.sleep(POLL_S)
-            await self.flush()
+            if self.writer.is_due:  # else it would start a thread to find out
+                await self.flush()
 
     async def flush(self) -> None:
         """Write and sync now, in a thread, so that a slow disk does not stop the traffic.

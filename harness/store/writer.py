@@ -207,7 +207,7 @@ class RunWriter:
           RecordingError: the disk refused; the recording is over, and `finish` should follow.
           StorageError: the recording has ended.
         """
-        if not force and not self._is_due():
+        if not force and not self.is_due:
             return self.recorded
         if self._disk_lock.acquire(blocking=force):
             try:
@@ -260,7 +260,9 @@ class RunWriter:
             if len(rows):  # the disk is behind: waiting for it bounds the memory
                 self.flush(force=True)
 
-    def _is_due(self) -> bool:
+    @property
+    def is_due(self) -> bool:
+        """Whether `flush` would write: the flush interval is over, or a buffer half full."""
         is_late = time.monotonic_ns() - self._last_flush_ns >= self._flush_interval_ns
         return is_late or self._packets.is_half_full or self._sent.is_half_full
 

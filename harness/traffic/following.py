@@ -8,6 +8,7 @@ whole batch the long way, which has the say on everything.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.model import FLOW_BYTES, PACKET_DTYPE, Alike, Batch, PacketArray, PacketFlag, Runs
 from protocols.schema import Follow, Protocol
@@ -32,29 +33,58 @@ class KnownStream:
     def __init__(self, number: int, flow: bytes, size: int, follow: Follow) -> None:
         self.number, self.flow, self._size, self._follow = number, flow, size, follow
         self._flow_words = np.frombuffer(flow, np.uint64)
+        self._constant = self.number | min(size, 0xFFFF) << _SIZE_SHIFT
+        self._like_heads: PacketArray | None = None  # of datagrams that fit, as `Alike` shares them
+        self._like_word = 0
 
     def records(self, batch: Batch) -> PacketArray | None:
         """Return the records of a batch, PACKET_DTYPE, shape (n,), if all of it is of this stream, and sound."""
-        heads, size = batch.heads, self._size
-        if not _is_of_size(batch, size):
-            return None
-        words = heads.view(np.uint64).reshape(len(heads), -1)[:, :_FLOW_WORDS]
-        flags = heads["flags"].astype(np.int64)
-        if not (words == self._flow_words).all() or (flags & _ODD).any():
+        if isinstance(batch, Alike):
+            return self._of_alike(batch)
+        if not self._fits(batch):
             return None
         found = self._follow(batch.data)
         if found is None:
             return None
-        shared = flags << _FLAGS_SHIFT | heads["ttl"].astype(np.int64) << _TTL_SHIFT
-        shared |= self.number | min(size, 0xFFFF) << _SIZE_SHIFT
-        rx_ns = batch.arrivals_ns
+        shared, rx_ns = self._last_words(batch.heads), batch.arrivals_ns
         if isinstance(batch, Runs):
             rx_ns, shared = np.repeat(rx_ns, batch.counts), np.repeat(shared, batch.counts)
-        records = np.empty(len(batch), PACKET_DTYPE)
-        columns = records.view("<i8").reshape(len(batch), -1)
-        columns[:, 0], columns[:, 1] = found
-        columns[:, 2], columns[:, 3] = rx_ns, shared
-        return records
+        return _records(*found, rx_ns, shared)
+
+    def _of_alike(self, batch: Alike) -> PacketArray | None:
+        if batch.heads is not self._like_heads:
+            if not self._fits(batch):
+                return None
+            self._like_heads, self._like_word = batch.heads, int(self._last_words(batch.heads)[0])
+        found = self._follow(batch.front)
+        return None if found is None else _records(*found, batch.arrivals_ns, self._like_word)
+
+    def _fits(self, batch: Batch) -> bool:
+        """Whether flow, size and flags of every datagram are those of the stream's."""
+        heads = batch.heads
+        words = heads.view(np.uint64).reshape(len(heads), -1)[:, :_FLOW_WORDS]
+        return (
+            _is_of_size(batch, self._size)
+            and bool((words == self._flow_words).all())
+            and not (heads["flags"] & np.uint8(_ODD)).any()
+        )
+
+    def _last_words(self, heads: PacketArray) -> NDArray[np.int64]:
+        """Return what of the records is the same for all datagrams of a head: stream, size, TTL, flags; shape (k,)."""
+        words = heads["flags"].astype(np.int64) << _FLAGS_SHIFT
+        words |= heads["ttl"].astype(np.int64) << _TTL_SHIFT
+        words |= self._constant
+        return words
+
+
+def _records(
+    seq: NDArray[np.int64], tx_ns: NDArray[np.int64], rx_ns: NDArray[np.int64], shared: NDArray[np.int64] | int
+) -> PacketArray:
+    """Return records from their columns, shape (n,) each; `shared` is their last word."""
+    records = np.empty(len(seq), PACKET_DTYPE)
+    columns = records.view("<i8").reshape(len(seq), -1)
+    columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3] = seq, tx_ns, rx_ns, shared
+    return records
 
 
 def known_stream(protocol: Protocol, batch: Batch, records: PacketArray) -> KnownStream | None:
@@ -68,7 +98,8 @@ def known_stream(protocol: Protocol, batch: Batch, records: PacketArray) -> Know
     is_plain = (records["flags"] & ~np.uint8(PacketFlag.USER_STAMP) == 0).all() and (records["stream"] == number).all()
     if not is_plain or not _is_of_size(batch, size):
         return None
-    follow = protocol.follow(batch.data[0])
+    first = batch.front[0] if isinstance(batch, Alike) else batch.data[0]
+    follow = protocol.follow(first) if len(first) >= protocol.layout.size else None
     return None if follow is None else KnownStream(number, flow_of(batch), size, follow)
 
 
@@ -81,6 +112,8 @@ def _is_of_size(batch: Batch, size: int) -> bool:
     """Whether every datagram is of this size and at hand as a whole."""
     if isinstance(batch, Runs):
         is_whole = batch.data.shape[1] == size and bool((batch.tails == size).all())
+    elif isinstance(batch, Alike):
+        is_whole = batch.rows.shape[1] >= size
     else:
-        is_whole = batch.data.shape[1] >= size and (isinstance(batch, Alike) or bool((batch.kept == size).all()))
+        is_whole = batch.data.shape[1] >= size and bool((batch.kept == size).all())
     return is_whole and bool((batch.heads["size"] == size).all())

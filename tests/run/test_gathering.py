@@ -42,7 +42,7 @@ def test_a_burst_is_remembered_between_bursts() -> None:
 
 
 def test_what_a_datagram_takes_is_measured() -> None:
-    gathering = Gathering(8_000_000, lambda: 200 * 768, 0)
+    gathering = Gathering(4_000_000, lambda: 200 * 768, 0)
     supposed_ns = gathering.pause_ns(200, False, MS)
     gathering.before_read()
     assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416

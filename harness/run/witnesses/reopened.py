@@ -76,7 +76,7 @@ class ReopenedSockets:
         if ours and not going_on:
             return False
         first_ns = min((scene.plan.streams[number].start_ns for number in going_on), default=0)
-        since_ns = max(receiving.joined_ns or 0, scene.started_ns + first_ns, receiving.heard_ns.get(membership, 0))
+        since_ns = max(receiving.joined_ns or 0, scene.started_ns + first_ns, receiving.heard_ns(membership))
         interval_ns = max((info.interval_ns or 0 for info in infos), default=0)
         if not infos:
             interval_ns = max((scene.plan.streams[number].schedule.interval_ns for number in going_on), default=0)
