@@ -62,24 +62,32 @@ def analyze_recording(
     if counted is not None:
         summary = counted
     else:
-        fold = Fold(parameters, is_first=True)
-        for info in _with_clock_offsets(reader, reader.manifest.streams):
-            fold.add_stream(info)
-        for packets in _with_progress(reader, on_progress):
-            fold.update(packets)
+        fold = _fold_of(reader, parameters, _with_clock_offsets(reader, reader.manifest.streams), on_progress)
         summary = _summary_of(reader, fold, sender_run)
     if expect is None:
         expect = msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
     return msgspec.structs.replace(summary, limits=hold(summary, expect))
 
 
-def write_counted(path: Path, fold: Fold) -> None:
-    """Write the summary of a run whose packets were counted: what was folded live is all that there is.
+def write_counted(path: Path, counted: Fold) -> None:
+    """Write the summary of a run whose packets were counted, from the first one on or after some were recorded.
+
+    No clock offset is taken out of the delays of either part. That of a sender with another clock shows in its first
+    packets only, when those that are counted have been judged without it.
+
+    Args:
+      path: the run's directory, whose recording has ended.
+      counted: the fold of the packets that are not on record; it continues the recording if that has any.
 
     Raises:
-      StorageError: it cannot be written.
+      RecordError: the run cannot be read.
+      StorageError: the summary cannot be written.
     """
-    write_summary(path / layout.COUNTED, _summary_of(open_run(path), fold, None))
+    reader = open_run(path)
+    fold = counted
+    if reader.n_packets:
+        fold = _fold_of(reader, counted.parameters, reader.manifest.streams).merge(counted)
+    write_summary(path / layout.COUNTED, _summary_of(reader, fold, None))
 
 
 def read_counted(reader: RunReader, parameters: Parameters) -> Summary | None:
@@ -95,6 +103,18 @@ def read_counted(reader: RunReader, parameters: Parameters) -> Summary | None:
     if parameters != summary.parameters:
         note += " with its thresholds, those asked for now cannot be applied"
     return msgspec.structs.replace(summary, notes=[note, *summary.notes])
+
+
+def _fold_of(
+    reader: RunReader, parameters: Parameters, streams: list[StreamInfo], on_progress: OnProgress | None = None
+) -> Fold:
+    """Return the fold of all packets on record; it begins the recording."""
+    fold = Fold(parameters, is_first=True)
+    for info in streams:
+        fold.add_stream(info)
+    for packets in _with_progress(reader, on_progress):
+        fold.update(packets)
+    return fold
 
 
 def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summary:

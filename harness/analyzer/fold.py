@@ -6,19 +6,14 @@ import bisect
 import copy
 from collections.abc import Mapping
 
-import numpy as np
-
 from harness.analyzer.attribution import doubt, share_drops
+from harness.analyzer.mixed import FEW_STREAMS, Mixed, stream_of
+from harness.analyzer.reception import StreamView
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
-from harness.analyzer.stream_fold import StreamFold, StreamView
-from harness.errors import AnalysisError
+from harness.analyzer.stream_fold import StreamFold
 from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary
 
-_BATCH_ROWS = 512
-"""Rows of a stream that make it worth while to fold them; fewer wait."""
-_MOST_WAITING = 1 << 22
-_FEW_STREAMS = 64
 _ALL_BINS = 1 << 20
 _FEWEST_BINS = 64
 
@@ -31,8 +26,7 @@ class Fold:
         self.parameters = parameters or Parameters()
         self._is_first = is_first
         self._streams: dict[int, StreamFold] = {}
-        self._waiting: list[PacketArray] = []
-        self._n_waiting = 0
+        self._mixed = Mixed()
         self._max_bins = MAX_BINS
 
     @property
@@ -61,17 +55,8 @@ class Fold:
         Raises:
           AnalysisError: a packet of a stream that was not added.
         """
-        if not len(packets):
-            return
-        number = int(packets["stream"][0])
-        if (packets["stream"] == number).all() and (len(packets) >= _BATCH_ROWS or len(self._streams) == 1):
-            self._flush()
-            self._fold_one(number, packets)
-            return
-        self._waiting.append(packets.copy())
-        self._n_waiting += len(packets)
-        if self._n_waiting >= min(_BATCH_ROWS * len(self._streams), _MOST_WAITING):
-            self._flush()
+        for number, rows in self._mixed.put(packets, len(self._streams)):
+            self._fold_one(number, rows)
 
     def merge(self, later: Fold) -> Fold:
         """Return the fold of this part and of the one that followed it without a gap; both stay as they are."""
@@ -87,7 +72,7 @@ class Fold:
 
     def view(self) -> list[StreamView]:
         """Return the live figures of all streams; with very many of them, the newest packets may still wait."""
-        if len(self._streams) <= _FEW_STREAMS:
+        if len(self._streams) <= FEW_STREAMS:
             self._flush()
         return [stream.view() for stream in self._streams.values()]
 
@@ -127,20 +112,11 @@ class Fold:
 
     def _flush(self) -> None:
         """Fold the packets that wait, stream by stream."""
-        if not self._waiting:
-            return
-        rows = np.concatenate(self._waiting)
-        self._waiting, self._n_waiting = [], 0
-        order = np.argsort(rows["stream"], kind="stable")
-        rows = rows[order]
-        starts = np.append(0, np.flatnonzero(np.diff(rows["stream"])) + 1).tolist()
-        for start, end in zip(starts, [*starts[1:], len(rows)], strict=True):
-            self._fold_one(int(rows["stream"][start]), rows[start:end])
+        for number, rows in self._mixed.take():
+            self._fold_one(number, rows)
 
     def _fold_one(self, number: int, rows: PacketArray) -> None:
-        stream = self._streams.get(number)
-        if stream is None:
-            raise AnalysisError(f"packets of stream {number}, which the manifest does not list; is it from this run?")
+        stream = stream_of(self._streams, number)
         stream.limit_bins(self._max_bins)
         stream.update(rows)
 

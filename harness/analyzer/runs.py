@@ -69,13 +69,21 @@ class RunSet:
         if not len(values):
             return
         if values[-1] - values[0] == len(values) - 1:
-            runs = np.array([[values[0]], [values[-1] + 1], [t_ns[0]], [t_ns[-1]]])
-        else:
-            breaks = np.flatnonzero(np.diff(values) != 1)
-            first, last = np.append(0, breaks + 1), np.append(breaks, len(values) - 1)
-            runs = np.stack((values[first], values[last] + 1, t_ns[first], t_ns[last]))
+            self.add_run(int(values[0]), int(values[-1]), int(t_ns[0]), int(t_ns[-1]))
+            return
+        breaks = np.flatnonzero(np.diff(values) != 1)
+        first, last = np.append(0, breaks + 1), np.append(breaks, len(values) - 1)
         self.n += len(values)
-        self._insert(runs)
+        self._insert(np.stack((values[first], values[last] + 1, t_ns[first], t_ns[last])))
+
+    def add_run(self, first: int, last: int, first_ns: int, last_ns: int) -> None:
+        """Add the numbers first .. last, none of them in the set yet, with the times of the two."""
+        self.n += last + 1 - first
+        if self._size and self._data[1, self._size - 1] == first:
+            self._data[1, self._size - 1] = last + 1
+            self._data[3, self._size - 1] = last_ns
+        else:
+            self._insert(np.array([[first], [last + 1], [first_ns], [last_ns]]))
 
     def merge(self, other: RunSet, delta: int) -> None:
         """Add the other set, moved by `delta`; the two may overlap."""

@@ -8,11 +8,9 @@ adds the counts. So a packet may be as late as the horizon and still everything 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-
-import numpy as np
 
 from harness.analyzer.core import Core
+from harness.analyzer.reception import StreamView
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.summarise import summarise
@@ -23,28 +21,10 @@ _MOST_HEADS = 8
 """Horizons of rows kept at most, where most of them are copies or damaged."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamView:
-    """What can be said of a stream while it is running, at no cost.
-
-    Attributes:
-      number: of the stream.
-      received: first copies so far.
-      lost: numbers missing below the highest so far; None when unnumbered.
-      last_gap: first and last number of the newest loss period of at least `min_packets`; None when there is none.
-      last_rx_ns: newest arrival.
-    """
-
-    number: int
-    received: int
-    lost: int | None
-    last_gap: tuple[int, int] | None
-    last_rx_ns: int | None
-
-
 class StreamFold:
     """Folds one stream.
 
+    >>> import numpy as np
     >>> from harness.model import PACKET_DTYPE
     >>> rows = np.zeros(3, PACKET_DTYPE)
     >>> rows["seq"], rows["rx_ns"] = [0, 1, 3], [0, 10, 30]
@@ -136,16 +116,7 @@ class StreamFold:
 
     def view(self) -> StreamView:
         """Return the live figures; for a later part of a recording, those after its first packets."""
-        core = self._core
-        runs = core.received
-        if not core.is_numbered or not len(runs):
-            return StreamView(self.info.number, core.n_bare, None, None, core.last_ns)
-        first, last = runs.gaps()
-        missing = last - first + 1
-        long = np.flatnonzero(missing >= self.parameters.min_packets)
-        gap = (int(first[long[-1]]), int(last[long[-1]])) if len(long) else None
-        lost = int(missing.sum()) + runs.n_closed_lost
-        return StreamView(self.info.number, runs.n, lost, gap, core.last_ns)
+        return self._core.view()
 
 
 def _united(first: StreamInfo, later: StreamInfo) -> StreamInfo:

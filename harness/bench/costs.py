@@ -59,7 +59,7 @@ def stall(pid: int) -> None:
 
 
 def memory(bench: Bench) -> BenchRow:
-    """Play 36 million packets through demultiplexer, fold and recording; what the resident size grows by."""
+    """Play 36 million packets through demultiplexer, tally and recording; what the resident size grows by."""
     n_packets = 12_000_000 if bench.is_quick else 36_000_000
     command = [sys.executable, "-m", "harness.bench.memory", str(n_packets)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, stdin=subprocess.DEVNULL)

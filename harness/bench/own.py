@@ -2,7 +2,7 @@
 
     python -m harness.bench.own send|receive JSON
 
-Everything is on: decoding, recording to disk, the live fold over every sequence number. What is left out is what comes
+Everything is on: decoding, recording to disk, the live tally of every sequence number. What is left out is what comes
 after the traffic, the analysis from disk, figures and report.
 """
 
@@ -41,7 +41,7 @@ def _perform(end: str, asked: dict[str, Any], path: Path) -> dict[str, Any]:
     scenario = _sending(asked) if end == "send" else _receiving(asked)
     outcome = perform(scenario, output=path, command=["harness", "bench"], on_start=start)
     (run,) = runs
-    views = run.recorder.fold.view()
+    views = run.recorder.view()
     drops = run.receivings[0].drops() if run.receivings else None
     return {
         "error": outcome.error,

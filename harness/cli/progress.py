@@ -69,7 +69,7 @@ class Progress:
 
     def _text(self, run: Run) -> str:
         now_ns, recorder = run.clock.now_ns(), run.recorder
-        views = recorder.fold.view()
+        views = recorder.view()
         n_received = sum(view.received for view in views)  # as the report counts: no copies, no ends of streams
         n = n_received if run.receivings else recorder.n_sent
         pps = (n - self._last_n) * NS_PER_S / max(1, now_ns - (self._last_ns or run.started_ns))

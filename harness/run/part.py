@@ -41,7 +41,7 @@ class Part:
     def status(self) -> PartStatus:
         """Return the live numbers."""
         run, recorder = self.run, self.run.recorder
-        views = recorder.fold.view()
+        views = recorder.view()
         return PartStatus(
             n_sent=recorder.n_sent,
             n_refused=recorder.n_refused,

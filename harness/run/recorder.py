@@ -1,4 +1,4 @@
-"""Where a run's records go: into the store, and through the live fold that the status line is read from."""
+"""Where a run's records go: into the store and a tally for the status line, or into a fold where they are counted."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import trio
 
-from harness.analyzer import Fold
-from harness.model import PACKET_DTYPE, Counters, Event, PacketArray, Parameters
+from harness.analyzer import Fold, StreamView, Tally
+from harness.model import PACKET_DTYPE, Counters, Event, PacketArray, Parameters, StreamInfo
 from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
 
 FOLD_ROWS = 16_384
-"""Rows that wait for the live fold at most: folding many at once costs a small part of folding them batch by batch."""
+"""Rows that wait for the fold at most: folding many at once costs a small part of folding them batch by batch."""
 
 _PLAIN = np.dtype((np.void, PACKET_DTYPE.itemsize))
 """A record as plain bytes: numpy copies structures field by field, 25 times as slowly."""
@@ -28,9 +28,9 @@ class Recorder:
 
     Attributes:
       registry: numbers the streams that are heard.
-      is_counting: packets are no longer recorded one by one.
       counters: reads the receivers' running totals.
       n_received, n_sent, n_refused: packets so far.
+      n_recorded: packets received that went to the writer one by one.
     """
 
     counters: Callable[[], Counters] = Counters
@@ -38,20 +38,35 @@ class Recorder:
     def __init__(self, writer: RunWriter, clock: RunClock, parameters: Parameters | None = None) -> None:
         self.writer, self.clock = writer, clock
         self.registry = StreamRegistry()
-        self._fold = Fold(parameters or Parameters(), is_first=True)
+        self._parameters = parameters or Parameters()
+        self._tally: Tally | None = Tally(self._parameters)
+        self._fold: Fold | None = None
         self._unfolded: list[PacketArray] = []
         self._n_unfolded = 0
-        self.is_counting = False
-        self.n_received = self.n_sent = self.n_refused = 0
+        self.n_received = self.n_sent = self.n_refused = self.n_recorded = 0
 
     @property
-    def fold(self) -> Fold:
-        """The live analysis: for the status line, and for the summary of a run whose packets are only counted."""
+    def is_counting(self) -> bool:
+        """Whether packets are no longer recorded one by one."""
+        return self._fold is not None
+
+    @property
+    def counted(self) -> Fold | None:
+        """The analysis of the packets that were not recorded one by one; None while there are none.
+
+        It begins the recording when no packet was recorded; else it is the part that follows what is on the disk.
+        """
         self._fold_waiting()
         return self._fold
 
+    def view(self) -> list[StreamView]:
+        """Return the live figures of all streams heard, of packets recorded and counted alike."""
+        if self._tally is not None:
+            return self._tally.view()
+        return self.counted.view() if self.counted is not None else []
+
     def _fold_waiting(self) -> None:
-        if self._unfolded:
+        if self._fold is not None and self._unfolded:
             rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
             self._fold.update(np.concatenate(rows).view(PACKET_DTYPE))
 
@@ -62,21 +77,38 @@ class Recorder:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
             else:
                 self.event("end_of_stream", f"stream {info.number}: {info.sent} sent", receiver=info.receiver)
-            self.writer.add_stream(info)
-            self._fold.add_stream(info)
+            self._add_stream(info)
         if not self.is_counting and self.writer.is_behind:
             self.count_only("the disk takes packets more slowly than they come")
-        if not self.is_counting:
-            self.writer.append_packets(records)
         self.n_received += len(records)
+        if self._tally is not None:
+            self._tally.update(records)
+        if self._fold is None:
+            self.n_recorded += len(records)
+            self.writer.append_packets(records)
+            return
         self._unfolded.append(records.view(_PLAIN))
         self._n_unfolded += len(records)
         if self._n_unfolded >= FOLD_ROWS:
             self._fold_waiting()
 
+    def _add_stream(self, info: StreamInfo) -> None:
+        self.writer.add_stream(info)
+        if self._tally is not None:
+            self._tally.add_stream(info)
+        if self._fold is not None:
+            self._fold_waiting()
+            self._fold.add_stream(info)
+
     def count_only(self, why: str) -> None:
-        """From now on count packets and their windows, through the same fold, and record them no longer one by one."""
-        self.is_counting = True
+        """From now on count packets and their windows, with all figures, and record them no longer one by one."""
+        if self._fold is None:
+            is_first = not self.n_recorded
+            self._fold = Fold(self._parameters, is_first=is_first)
+            for info in self.registry.streams.values():
+                self._fold.add_stream(info)
+            if is_first:  # then the fold has every packet, and the tally has nothing to add
+                self._tally = None
         self.writer.amend(counted_from_ns=self.clock.now_ns())
         self.event("note", f"packets are counted from here on, not recorded one by one: {why}")
 

@@ -119,14 +119,18 @@ def fresh_manifest(
 def write_rest(run: Run) -> None:
     """Write what stands beside the recording: what impairments did, and the counts of packets that were not recorded.
 
+    Counts are written only where all that was recorded before them reached the disk: else what is missing between the
+    two would be taken for lost, and it is better to say that the run did not live to write them.
+
     Raises:
       StorageError: it cannot be written.
     """
     _write_truth(run, run.writer.path)
-    if run.recorder.is_counting:
+    counted = run.recorder.counted
+    if counted is not None and run.writer.recorded.n_packets == run.recorder.n_recorded:
         from harness.analysis.recording import write_counted
 
-        write_counted(run.writer.path, run.recorder.fold)
+        write_counted(run.writer.path, counted)
 
 
 def _write_truth(run: Run, path: Path) -> None:
