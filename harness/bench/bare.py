@@ -26,9 +26,10 @@ from harness.model import Membership, parse_endpoint
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net._slots import addresses
+from harness.net.batch_reader import AT_ONCE
 from harness.net.interfaces import interface_index
 from harness.net.offload_reader import GRO_BUFFERS
-from harness.run import receiving, sending
+from harness.run import sending
 from harness.run.gathering import Gathering
 
 IDLE_S = 0.4
@@ -84,7 +85,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             socket.SO_RCVTIMEO,
             struct.pack("ll", *divmod(int(asked.get("idle_s", IDLE_S) * 1e6), 1_000_000)),
         )
-        n_slots = GRO_BUFFERS if offload else receiving.CAPACITY
+        n_slots = GRO_BUFFERS if offload else AT_ONCE
         granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns())
         has_pauses = not (asked.get("is_eager") or asked.get("stamps"))

@@ -12,6 +12,7 @@ from harness.model.datagrams import DATAGRAM_DTYPE, FLOW_BYTES
 from harness.model.packets import PacketArray, PacketFlag
 from harness.net import _libc
 from harness.net._control import ControlParser
+from harness.net._libc import MMSGHDR
 from harness.net._slots import (
     ALL_CONTROL_BYTES,
     CONTROL_BYTES_IPV4,
@@ -76,13 +77,18 @@ class Heads:
         else:
             self._sources, self._name_addresses = self.meta["source"], slots.names[:, 8:24]
 
-    def receive(self) -> int:
+    def receive(self, first: int, n_rows: int) -> int:
         """Read what waits in the socket and return how many datagrams, or buffers of them, that was. Never blocks.
+
+        Args:
+          first: the row that is filled first.
+          n_rows: most rows filled.
 
         Raises:
           OSError: the kernel refuses.
         """
-        n_read, number = _libc.recvmmsg(self._sock.fileno(), self._slots.address, len(self.meta), _RECEIVE_FLAGS)
+        address = self._slots.address + first * MMSGHDR.itemsize
+        n_read, number = _libc.recvmmsg(self._sock.fileno(), address, n_rows, _RECEIVE_FLAGS)
         if n_read > 0:
             return n_read
         if number in AGAIN or number in PENDING or n_read == 0:

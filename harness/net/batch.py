@@ -50,8 +50,19 @@ class Reader(Protocol):
     def hardware_ns(self) -> NDArray[np.int64]:
         """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
 
+    @property
+    def can_gather(self) -> bool:
+        """Whether `gather` would keep what waits; never where that gains nothing."""
+
+    @property
+    def n_gathered(self) -> int:
+        """Datagrams kept for the next `read`."""
+
+    def gather(self) -> int:
+        """Take what waits in the socket out of it, for the next `read`, and return how many datagrams that was."""
+
     def read(self) -> Batch | None:
-        """Return what waits in the socket, with offload as runs, until the next read; None when nothing waits."""
+        """Return what was gathered and what waits, with offload as runs, until the next read; None for nothing."""
 
 
 class Writer(Protocol):

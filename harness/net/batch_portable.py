@@ -32,6 +32,7 @@ class PortableReader:
 
     path = "portable"
     offload = False
+    can_gather, n_gathered = False, 0
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int) -> None:
         self._sock = sock
@@ -44,6 +45,10 @@ class PortableReader:
         self.hardware_ns = np.zeros(capacity, np.int64)
         self.last_drops: int | None = None
         self.is_full = False
+
+    def gather(self) -> int:
+        """Keep nothing: what is read is looked at one by one in any case."""
+        return 0
 
     def read(self) -> Datagrams | None:
         """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""

@@ -19,6 +19,9 @@ from harness.net._heads import Heads
 from harness.net._options import RxSource
 from harness.net._slots import spaced_rows
 
+AT_ONCE = 1920
+"""Datagrams of one system call at most: of more, the first would have left the processor's cache at its end."""
+
 
 class BatchReader:
     """Reads a socket by recvmmsg.
@@ -28,12 +31,16 @@ class BatchReader:
       width: bytes of payload kept of each datagram.
       capacity: most datagrams of one `read`.
       stamps: whose were asked for.
+
+    Attributes:
+      is_full: whether the last system call took as many as it could.
+      n_gathered: datagrams that the next `read` will return, whatever it reads.
     """
 
     path, offload = "batch", False
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int, stamps: RxSource = "kernel") -> None:
-        self.is_full = False
+        self.is_full, self.n_gathered = False, 0
         self._front = np.zeros((capacity, min(width, FRONT_BYTES)), np.uint8)
         self._rows = spaced_rows(capacity, width)
         parts = [self._front, self._rows[:, FRONT_BYTES:]] if width > FRONT_BYTES else [self._front]
@@ -49,14 +56,26 @@ class BatchReader:
         """When the datagrams last read came by the card's own clock, 0 where it says nothing."""
         return self._heads.parser.hardware_ns
 
+    @property
+    def can_gather(self) -> bool:
+        """Whether there is room for one system call more than that of the next `read`."""
+        return len(self._front) - self.n_gathered >= 2 * AT_ONCE
+
+    def gather(self) -> int:
+        """Read what waits in the socket, keep it for the next `read`, and return how many that was. Never blocks."""
+        n_rows = min(AT_ONCE, len(self._front) - self.n_gathered)
+        n_read = self._heads.receive(self.n_gathered, n_rows)
+        self.is_full = n_read == n_rows
+        self.n_gathered += n_read
+        return n_read
+
     def read(self) -> Alike | Datagrams | None:
-        """Return what waits in the socket, at most `capacity`; None when nothing does. Never blocks."""
-        heads, capacity = self._heads, len(self._front)
-        n_read = heads.receive()
-        self.is_full = n_read == capacity
+        """Return what was gathered and what waits in the socket, at most `capacity`; None for nothing. Never blocks."""
+        self.gather()
+        n_read, self.n_gathered = self.n_gathered, 0
         if not n_read:
             return None
-        front, rows = self._front[:n_read], self._rows[:n_read]
+        heads, front, rows = self._heads, self._front[:n_read], self._rows[:n_read]
         if (arrivals_ns := heads.take_alike(n_read)) is not None:  # nearly always
             return Alike(front, rows, heads.like, arrivals_ns)
         kept = heads.fill(n_read)

@@ -35,6 +35,7 @@ class OffloadReader:
     """
 
     path, offload = "batch", True
+    can_gather, n_gathered = False, 0  # a read of runs is large as it is
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int) -> None:
         set_option(sock, SOL_UDP, UDP_GRO, 1, "UDP_GRO", remedy="receive without --offload on this kernel")
@@ -59,10 +60,14 @@ class OffloadReader:
         """Nothing: runs have the kernel's stamps alone."""
         return self._heads.parser.hardware_ns
 
+    def gather(self) -> int:
+        """Keep nothing."""
+        return 0
+
     def read(self) -> Runs | None:
         """Return what waits in the socket, at most `capacity` runs; None when nothing does. Never blocks."""
         heads = self._heads
-        n_read = heads.receive()
+        n_read = heads.receive(0, len(self._first))
         self.is_full = n_read == len(self._first)
         if not n_read:
             return None

@@ -202,7 +202,7 @@ class ReceiverSocket:
         try:
             batch = self._reader.read()
         except OSError as exc:
-            raise InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}") from exc
+            raise self._unreadable(exc) from exc
         if batch is not None:
             if self.card is not None:
                 self._move(batch.heads, self.card)
@@ -218,6 +218,36 @@ class ReceiverSocket:
             if is_stray.any():
                 batch.heads["flags"][is_stray] |= _MISDELIVERED
         return batch
+
+    def _unreadable(self, exc: OSError) -> InterfaceError:
+        return InterfaceError(f"cannot read from {self.endpoint}: {errno_text(exc.errno or 0)}")
+
+    @property
+    def can_gather(self) -> bool:
+        """Whether `gather_nowait` would keep what waits; never where that gains nothing."""
+        return self._reader.can_gather
+
+    @property
+    def n_gathered(self) -> int:
+        """Datagrams that were taken out of the socket and not yet received."""
+        return self._reader.n_gathered
+
+    def gather_nowait(self) -> int:
+        """Take what waits out of the socket, for the next `receive_nowait`, and return how many datagrams that was.
+
+        To look at datagrams costs the less, the more of them it is at a time; the socket's buffer, which is small and
+        the kernel's, has to be emptied before.
+
+        Raises:
+          trio.ClosedResourceError: the socket is closed.
+          InterfaceError: the kernel refuses to read.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError
+        try:
+            return self._reader.gather()
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
 
     def _move(self, meta: PacketArray, card: HardwareClock) -> None:
         """Put the card's stamps in place of the kernel's, moved to realtime."""

@@ -23,8 +23,8 @@ SHARE = 4
 _FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
-_BUSY_ROWS, _ENOUGH_ROWS = 32, 3600
-"""A read with fewer rows than the first is of a slow stream; with more than the second, little is left to be gained."""
+_BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
+"""A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
 
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
