@@ -18,8 +18,8 @@ from harness.model import StreamInfo, TrainArray
 Int64Array = NDArray[np.int64]
 
 _WORD = np.dtype("<i8")
-_SEQ, _TX, _RX, _REST, _COUNT = range(5)
-_FLAGS_SHIFT = 40
+_REST, _FLAGS_SHIFT = 3, 40
+"""After number and times, the word that holds stream, size, ttl and flags."""
 _MOST = 1 << 32
 """Packets of a train; more are no train, and would pass the numbers that 64 bits hold."""
 
@@ -92,10 +92,8 @@ def rising_trains(
     seq, tx_ns, rx_ns, rest, n_each = columns
     if int(np.bitwise_or.reduce(rest)) >> _FLAGS_SHIFT & special:
         return None
-    times = columns[_TX : _RX + 1]
-    if int(times.min()) <= -LIMIT or int(times.max()) >= LIMIT:
-        return None
-    if int(n_each.min()) < 1 or int(n_each.max()) > _MOST or int(seq.max()) >= bounds[1]:
+    values = columns[:_REST]
+    if int(values.min()) <= -LIMIT or int(values.max()) >= LIMIT or int(n_each.min()) < 1 or int(n_each.max()) > _MOST:
         return None
     end = seq + n_each
     missing = seq[1:] - end[:-1]
