@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analyzer.sketch import Sketch
+from harness.analyzer.trains import RisingTrains
 from harness.model import UNDEFINED_NS, Reordering
 
 Int64Array = NDArray[np.int64]
@@ -27,13 +28,14 @@ class Arrivals:
     """
 
     __slots__ = (
-        "_extent_max", "_extent_sum", "_horizon", "_late_time_max", "_recent",
+        "_extent_max", "_extent_sum", "_horizon", "_known", "_late_time_max", "_newest",
         "ipdv", "n", "n_beyond", "n_reordered", "top",
     )  # fmt: skip
 
     def __init__(self, horizon: int) -> None:
         self._horizon = horizon
-        self._recent: Int64Array = np.empty((4, 0), np.int64)
+        self._known: Int64Array = np.empty((4, 0), np.int64)
+        self._newest: RisingTrains | None = None  # they hold the last packets, if anybody asks for those
         self.top: int | None = None
         self.restart_counts()
 
@@ -71,6 +73,27 @@ class Arrivals:
         self.n += len(numbers)
         return reordered
 
+    def add_trains(self, trains: RisingTrains) -> None:
+        """Take trains of first copies in arrival order, above `top`: the delay varies from one to the next only."""
+        k, before = len(trains.first), None
+        if self.top is not None and self.top + 1 == trains.first[0]:
+            before = self.delay_of(self.top) if self._newest is None else int(self._newest.delay_ns[-1])
+        change_ns, n_each = np.empty(k + 1, np.int64), np.empty(k + 1, np.int64)
+        change_ns[0], n_each[0] = 0, trains.n - k
+        change_ns[1], n_each[1] = (0, 0) if before is None else (int(trains.delay_ns[0]) - before, 1)
+        change_ns[2:], n_each[2:] = trains.change_ns, trains.missing == 0
+        if int(n_each.min()) == 0:
+            is_pair = n_each > 0
+            change_ns, n_each = change_ns[is_pair], n_each[is_pair]
+        self.ipdv.add_repeated(change_ns, n_each)
+        if trains.n >= self._horizon:
+            self._newest = trains
+        else:
+            number, rx_ns, delay_ns = trains.newest(self._horizon)
+            self._remember(np.stack((number, number, rx_ns, delay_ns)))
+        self.top = int(trains.end[-1]) - 1
+        self.n += trains.n
+
     def append(self, later: Arrivals, delta: int) -> None:
         """Add the counts of the packets that followed, their numbers moved by `delta`."""
         recent = later._recent[:, later._recent.shape[1] - min(later.n, later._recent.shape[1]) :].copy()
@@ -105,10 +128,18 @@ class Arrivals:
             beyond_horizon=self.n_beyond,
         )
 
+    @property
+    def _recent(self) -> Int64Array:
+        """The last packets, at most the horizon: shape (4, n)."""
+        if self._newest is not None:
+            number, rx_ns, delay_ns = self._newest.newest(self._horizon)
+            self._known, self._newest = np.stack((number, number, rx_ns, delay_ns)), None
+        return self._known
+
     def _remember(self, newest: Int64Array) -> None:
         missing = self._horizon - newest.shape[1]
         kept = self._recent[:, -missing:] if missing > 0 else self._recent[:, :0]
-        self._recent = np.concatenate((kept, newest), axis=1)
+        self._known = np.concatenate((kept, newest), axis=1)
 
     def _add_reordered(self, everything: Int64Array, late: Int64Array) -> None:
         """Count the reordered packets at the positions `late`: the extent reaches to the first larger number."""

@@ -13,7 +13,8 @@ from harness.analyzer.reception import Reception
 from harness.analyzer.runs import RunSet
 from harness.analyzer.series import BinnedSeries
 from harness.analyzer.sketch import Sketch
-from harness.model import UNDEFINED_NS, PacketArray, Parameters, StreamInfo
+from harness.analyzer.trains import RisingTrains
+from harness.model import UNDEFINED_NS, PacketArray, Parameters, StreamInfo, TrainArray, expand_trains
 
 Int64Array = NDArray[np.int64]
 
@@ -116,6 +117,21 @@ class Core(Reception):
             self.jitter.add(rx_ns[is_sent], tx[is_sent])
         if self.info.first_due_ns is None or numbers is None:
             self.spacings.add(rx_ns, numbers, tx if self.info.clock_rate else None)
+
+    def feed_trains(self, trains: TrainArray) -> None:
+        """Take TRAIN_DTYPE records of this stream, shape (k,), in arrival order, as `feed` takes their packets."""
+        if self.info.first_due_ns is None:  # each silence may be one of the longest, those within trains too
+            self.feed(expand_trains(trains))
+        else:
+            super().feed_trains(trains)
+
+    def _accumulate_trains(self, trains: RisingTrains) -> None:
+        self.delay.add_repeated(trains.delay_ns, trains.n_each)
+        if trains.shortest_ns < 0:
+            self.n_negative += int(trains.n_each[trains.delay_ns < 0].sum())
+        self.arrivals.add_trains(trains)
+        self.series.add_trains(trains)
+        self.jitter.add_trains(trains)
 
     def _note_late(self, rx_ns: Int64Array, numbers: Int64Array) -> None:
         self.too_late.add(rx_ns, numbers)

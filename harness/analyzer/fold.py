@@ -7,12 +7,12 @@ import copy
 from collections.abc import Mapping
 
 from harness.analyzer.attribution import doubt, share_drops
-from harness.analyzer.mixed import FEW_STREAMS, Mixed, stream_of
+from harness.analyzer.mixed import FEW_STREAMS, Mixed, by_stream, stream_of
 from harness.analyzer.reception import StreamView
 from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.stream_fold import StreamFold
-from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary
+from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary, TrainArray
 
 _ALL_BINS = 1 << 20
 _FEWEST_BINS = 64
@@ -56,7 +56,17 @@ class Fold:
           AnalysisError: a packet of a stream that was not added.
         """
         for number, rows in self._mixed.put(packets, len(self._streams)):
-            self._fold_one(number, rows)
+            self._stream(number).update(rows)
+
+    def update_trains(self, trains: TrainArray) -> None:
+        """Take the next trains in arrival order, of any streams, TRAIN_DTYPE, shape (k,), as `update` their packets.
+
+        Raises:
+          AnalysisError: a train of a stream that was not added.
+        """
+        self._flush()
+        for number, part in by_stream(trains):
+            self._stream(number).update_trains(part)
 
     def merge(self, later: Fold) -> Fold:
         """Return the fold of this part and of the one that followed it without a gap; both stay as they are."""
@@ -113,12 +123,12 @@ class Fold:
     def _flush(self) -> None:
         """Fold the packets that wait, stream by stream."""
         for number, rows in self._mixed.take():
-            self._fold_one(number, rows)
+            self._stream(number).update(rows)
 
-    def _fold_one(self, number: int, rows: PacketArray) -> None:
+    def _stream(self, number: int) -> StreamFold:
         stream = stream_of(self._streams, number)
         stream.limit_bins(self._max_bins)
-        stream.update(rows)
+        return stream
 
 
 def _until(observed: tuple[int, int] | None, left_ns: int | None) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analyzer.trains import RisingTrains
 from harness.units import NS_PER_S
 
 Int64Array = NDArray[np.int64]
@@ -65,6 +66,21 @@ class Jitter:
             size = np.abs(received - sent * (NS_PER_S / self._clock_rate))
         self.value = self.value * _DECAY**count + float(_WEIGHTS[_MEMORY - len(size) :] @ size) / 16
         self.n += count
+
+    def add_trains(self, trains: RisingTrains) -> None:
+        """Take trains, stamped in ns: within one D is 0, so that each further packet but takes a sixteenth away."""
+        n_back = trains.n_each[::-1].cumsum()  # from each train's first packet to the end, the last train first
+        heavy = int(n_back[:-1].searchsorted(_MEMORY, side="right"))
+        size = np.abs(trains.change_ns[::-1][:heavy]).astype(np.float64)
+        added = float(_WEIGHTS[_MEMORY - n_back[:heavy]] @ size)
+        rx_ns, tx_ns, n = int(trains.rx_ns[0]), int(trains.tx_ns[0]), trains.n
+        if self._last is None:
+            n -= 1
+        elif n <= _MEMORY:
+            added += float(_WEIGHTS[_MEMORY - n]) * abs(rx_ns - self._last[0] - tx_ns + self._last[1])
+        self._last = int(trains.rx_ns[-1]), int(trains.tx_ns[-1])
+        self.value = self.value * _DECAY**n + added / 16
+        self.n += n
 
     def append(self, later: Jitter) -> None:
         """Add what followed; `later` has counted from zero, after a packet that this one knows."""

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from harness.errors import AnalysisError
-from harness.model import PacketArray
+from harness.model import PacketArray, TrainArray
 
 T = TypeVar("T")
 
@@ -69,8 +69,12 @@ class Mixed:
         return by_stream(rows)
 
 
-def by_stream(rows: PacketArray) -> list[tuple[int, PacketArray]]:
-    """Return records sorted by their `stream`, shape (n,), n > 0: each number once, with its records in order."""
+def by_stream(rows: PacketArray | TrainArray) -> list[tuple[int, PacketArray]]:
+    """Return records sorted by their `stream`, shape (n,): each number once, with its records in order."""
+    if not len(rows):
+        return []
+    if (rows["stream"] == rows["stream"][0]).all():
+        return [(int(rows["stream"][0]), rows)]
     order = np.argsort(rows["stream"], kind="stable")
     rows = rows[order]
     starts = np.append(0, np.flatnonzero(np.diff(rows["stream"])) + 1).tolist()

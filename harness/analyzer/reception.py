@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from harness.analyzer.runs import RunSet
 from harness.analyzer.sequence import LIMIT, Extender, is_time
+from harness.analyzer.trains import RisingTrains, rising_trains
 from harness.errors import AnalysisError
-from harness.model import PacketArray, PacketFlag, Parameters, StreamInfo
+from harness.model import PacketArray, PacketFlag, Parameters, StreamInfo, TrainArray, expand_trains
 
 Int64Array = NDArray[np.int64]
 
@@ -116,6 +117,21 @@ class Reception:
         numbers = self._feed_good(good, is_break)
         if is_corrupt is not None and self.n_corrupt:
             self._note_corrupt(rows, is_corrupt, numbers, before)
+
+    def feed_trains(self, trains: TrainArray) -> None:
+        """Take TRAIN_DTYPE records of this stream, shape (k,), in arrival order, as `feed` takes their packets."""
+        if not len(trains):
+            return
+        tmax = self.parameters.tmax_ns
+        rising = rising_trains(trains, self.info, self.extender, self._range(), tmax, SPECIAL)
+        if rising is None:
+            self.feed(expand_trains(trains))
+            return
+        self.n_copies += rising.n
+        self.first_ns = int(rising.rx_ns[0]) if self.first_ns is None else self.first_ns
+        self.last_ns = int(rising.rx_ns[-1])
+        rising.add_to(self.received)
+        self._accumulate_trains(rising)
 
     def view(self) -> StreamView:
         """Return the live figures; for a later part of a recording, those after its first packets."""
@@ -271,6 +287,9 @@ class Reception:
         is_rising: bool = False,
     ) -> None:
         """Take first copies within Tmax, in arrival order; their numbers are taken already."""
+
+    def _accumulate_trains(self, trains: RisingTrains) -> None:
+        """Take trains of first copies; their numbers are taken already."""
 
     def _note_late(self, rx_ns: Int64Array, numbers: Int64Array) -> None:
         """Take first copies after Tmax."""

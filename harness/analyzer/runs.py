@@ -73,8 +73,7 @@ class RunSet:
             return
         breaks = np.flatnonzero(np.diff(values) != 1)
         first, last = np.append(0, breaks + 1), np.append(breaks, len(values) - 1)
-        self.n += len(values)
-        self._insert(np.stack((values[first], values[last] + 1, t_ns[first], t_ns[last])))
+        self.add_runs(np.stack((values[first], values[last] + 1, t_ns[first], t_ns[last])))
 
     def add_run(self, first: int, last: int, first_ns: int, last_ns: int) -> None:
         """Add the numbers first .. last, none of them in the set yet, with the times of the two."""
@@ -84,6 +83,11 @@ class RunSet:
             self._data[3, self._size - 1] = last_ns
         else:
             self._insert(np.array([[first], [last + 1], [first_ns], [last_ns]]))
+
+    def add_runs(self, runs: Int64Array) -> None:
+        """Add runs, none of whose numbers are in the set yet: shape (4, k), k > 0, ascending, as the set holds them."""
+        self.n += int((runs[1] - runs[0]).sum())
+        self._insert(runs)
 
     def merge(self, other: RunSet, delta: int) -> None:
         """Add the other set, moved by `delta`; the two may overlap."""
@@ -106,7 +110,9 @@ class RunSet:
 
     def _insert(self, runs: Int64Array) -> None:
         keep = int(np.searchsorted(self.ends, runs[0, 0]))
-        if keep < self._size:
+        if keep == self._size - 1 and self._data[1, keep] == runs[0, 0]:  # they go on where the last run ends
+            runs[0::2, 0] = self._data[0::2, keep]
+        elif keep < self._size:
             runs = _united(np.concatenate((self._data[:, keep : self._size], runs), axis=1))
         size = keep + runs.shape[1]
         if size > self._data.shape[1]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analyzer.trains import RisingTrains
+
 Int64Array = NDArray[np.int64]
 
 MAX_BINS = 1024
@@ -62,6 +64,32 @@ class BinnedSeries:
             if int(delay_ns.min()) == undefined:
                 shortest = np.where(delay_ns == undefined, _MAXIMUM, delay_ns)
             self._extremes(_SHORTEST, place, shortest, delay_ns, first)
+
+    def add_trains(self, trains: RisingTrains) -> None:
+        """Count the packets of trains."""
+        rx_ns, low, high, delay_ns, n_each = trains.rx_ns, trains.first, trains.end - 1, trains.delay_ns, trains.n_each
+        start_ns, end_ns = int(rx_ns.min()), int(rx_ns.max())
+        self._cover(start_ns, end_ns)
+        if start_ns >> self.level == end_ns >> self.level:
+            cell = self.table[:, (start_ns >> self.level) - self.low]
+            cell[_COUNT] += trains.n
+            for row, lowest, highest in (
+                (_FIRST, int(low[0]), int(high[-1])),
+                (_SHORTEST, trains.shortest_ns, trains.longest_ns),
+            ):
+                cell[row], cell[row + 1] = min(int(cell[row]), lowest), max(int(cell[row + 1]), highest)
+            return
+        bins = rx_ns >> self.level
+        step = np.diff(bins)
+        if len(step) and int(step.min()) < 0:
+            order = np.argsort(bins, kind="stable")
+            bins, low, high, delay_ns, n_each = (column[order] for column in (bins, low, high, delay_ns, n_each))
+            step = np.diff(bins)
+        first = np.append(0, np.flatnonzero(step) + 1)
+        place = bins[first] - self.low
+        self.table[_COUNT, place] += np.add.reduceat(n_each, first)
+        self._extremes(_FIRST, place, low, high, first)
+        self._extremes(_SHORTEST, place, delay_ns, delay_ns, first)
 
     def merge(self, other: BinnedSeries, delta: int) -> None:
         """Add the other's counts, its numbers moved by `delta`."""

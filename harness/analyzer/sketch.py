@@ -8,6 +8,7 @@ and negative values have buckets of their own.
 
 from __future__ import annotations
 
+import operator
 from fractions import Fraction
 
 import numpy as np
@@ -117,6 +118,24 @@ class Sketch:
         n_each = _runs_of_equals(values) if max(abs(low), abs(high)) * len(values) < _EXACT else None
         if n_each is not None:  # receive offload: what came in one buffer has one time
             values = values[np.cumsum(n_each) - n_each]
+        self._count(values, n_each)
+
+    def add_repeated(self, values: Int64Array, n_each: Int64Array) -> None:
+        """Count values, shape (k,), each within +-2**62 and as often as `n_each`, shape (k,), 1 or more, says."""
+        if not len(values):
+            return
+        low, high = int(values.min()), int(values.max())
+        self._widen(low, high)
+        n = int(n_each.sum())
+        self.n += n
+        if max(abs(low), abs(high)) < 2**62 // n:
+            self.total += int(values @ n_each)
+        else:
+            self.total += sum(map(operator.mul, values.tolist(), n_each.tolist()))
+        self._count(values, n_each)
+
+    def _count(self, values: Int64Array, n_each: Int64Array | None) -> None:
+        """Count values in their buckets, once or `n_each` times."""
         keys = bucket_keys(values)
         first = int(keys.min())
         keys -= first
@@ -124,7 +143,9 @@ class Sketch:
         self._reserve(first, first + len(counts))
         place = slice(first - self._low, first - self._low + len(counts))
         self._counts[place] += counts.astype(np.int64, copy=False)
-        self._sums[place] += np.bincount(keys, weights=values if n_each is None else values * n_each)
+        self._sums[place] += np.bincount(
+            keys, weights=values if n_each is None else np.multiply(values, n_each, dtype=np.float64)
+        )
 
     def merge(self, other: Sketch) -> None:
         """Count all that the other sketch has counted."""

@@ -15,7 +15,7 @@ from harness.analyzer.sentlog import SentLog
 from harness.analyzer.series import MAX_BINS
 from harness.analyzer.summarise import summarise
 from harness.errors import AnalysisError
-from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary
+from harness.model import PacketArray, Parameters, StreamInfo, StreamSummary, TrainArray, expand_trains
 
 _MOST_HEADS = 8
 """Horizons of rows kept at most, where most of them are copies or damaged."""
@@ -66,6 +66,13 @@ class StreamFold:
             packets = packets[len(head) :]
         if len(packets):
             self._core.feed(packets)
+
+    def update_trains(self, trains: TrainArray) -> None:
+        """Take the next trains of the stream, TRAIN_DTYPE, shape (k,), as `update` takes their packets."""
+        if self._is_head_open:  # it keeps packets as they are
+            self.update(expand_trains(trains))
+        else:
+            self._core.feed_trains(trains)
 
     def limit_bins(self, max_bins: int) -> None:
         """Keep time series of at most so many bins from now on; a later limit must not be higher."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analyzer.mixed import FEW_STREAMS, Mixed, stream_of
+from harness.analyzer.mixed import FEW_STREAMS, Mixed, by_stream, stream_of
 from harness.analyzer.reception import SPECIAL, Reception, StreamView
 from harness.analyzer.sequence import LIMIT
-from harness.model import PacketArray, Parameters, StreamInfo
+from harness.model import PacketArray, Parameters, StreamInfo, TrainArray
 
 Int64Array = NDArray[np.int64]
 
@@ -107,6 +107,16 @@ class Tally:
             return
         for number, rows in self._mixed.put(packets, len(self._streams)):
             self._take(number, rows)
+
+    def update_trains(self, trains: TrainArray) -> None:
+        """Take the next trains in arrival order, of any streams, TRAIN_DTYPE, shape (k,), as `update` their packets.
+
+        Raises:
+          AnalysisError: a train of a stream that was not added.
+        """
+        self._flush()
+        for number, part in by_stream(trains):
+            stream_of(self._streams, number).feed_trains(part)
 
     def view(self) -> list[StreamView]:
         """Return the live figures of all streams; with very many of them, the newest packets may still wait."""

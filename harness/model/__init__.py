@@ -1,8 +1,8 @@
 """The nouns: frozen values that every other package speaks in. No I/O, no clock, no arithmetic beyond their own.
 
 `endpoint` where packets go, `interface` what they go through, `datagrams` a batch as read, `packets` the records on
-disk, `stream` what a number stands for, `manifest` what a run was, `summary` what an analysis found, `membership` who
-was asked for groups and who answered.
+disk, `trains` many of those as one, `stream` what a number stands for, `manifest` what a run was, `summary` what an
+analysis found, `membership` who was asked for groups and who answered.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from harness.model.summary import Thinning as Thinning
     from harness.model.summary import Verdict as Verdict
     from harness.model.summary import Window as Window
+    from harness.model.trains import TRAIN_DTYPE as TRAIN_DTYPE
+    from harness.model.trains import TrainArray as TrainArray
+    from harness.model.trains import expand_trains as expand_trains
 
 _MODULES = {
     "datagrams": (
@@ -143,6 +146,11 @@ _MODULES = {
         "Thinning",
         "Verdict",
         "Window",
+    ),
+    "trains": (
+        "TRAIN_DTYPE",
+        "TrainArray",
+        "expand_trains",
     ),
 }
 

@@ -8,7 +8,16 @@ import numpy as np
 import trio
 
 from harness.analyzer import Fold, StreamView, Tally
-from harness.model import PACKET_DTYPE, Counters, Event, PacketArray, Parameters, StreamInfo
+from harness.model import (
+    TRAIN_DTYPE,
+    Counters,
+    Event,
+    PacketArray,
+    Parameters,
+    StreamInfo,
+    TrainArray,
+    expand_trains,
+)
 from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
@@ -16,8 +25,8 @@ from harness.traffic import StreamRegistry
 FOLD_ROWS = 16_384
 """Rows that wait for the fold at most: folding many at once costs a small part of folding them batch by batch."""
 
-_PLAIN = np.dtype((np.void, PACKET_DTYPE.itemsize))
-"""A record as plain bytes: numpy copies structures field by field, 25 times as slowly."""
+FOLD_TRAINS = 1_024
+"""Trains that wait for it at most: 65,536 packets, if they are as long as receive offload makes them."""
 
 POLL_S = 0.2
 """How often the writer is asked to write; it does once a second, and when its buffers are half full."""
@@ -41,7 +50,7 @@ class Recorder:
         self._parameters = parameters or Parameters()
         self._tally: Tally | None = Tally(self._parameters)
         self._fold: Fold | None = None
-        self._unfolded: list[PacketArray] = []
+        self._unfolded: list[PacketArray | TrainArray] = []  # of the one kind or the other
         self._n_unfolded = 0
         self.n_received = self.n_sent = self.n_refused = self.n_recorded = 0
 
@@ -66,12 +75,42 @@ class Recorder:
         return self.counted.view() if self.counted is not None else []
 
     def _fold_waiting(self) -> None:
-        if self._fold is not None and self._unfolded:
-            rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
-            self._fold.update(np.concatenate(rows).view(PACKET_DTYPE))
+        if self._fold is None or not self._unfolded:
+            return
+        rows, self._unfolded, self._n_unfolded = self._unfolded, [], 0
+        dtype = rows[0].dtype
+        plain = np.dtype((np.void, dtype.itemsize))  # numpy copies structures field by field, 25 times as slowly
+        together = np.concatenate([part.view(plain) for part in rows]).view(dtype)
+        if dtype == TRAIN_DTYPE:
+            self._fold.update_trains(together)
+        else:
+            self._fold.update(together)
 
     def packets(self, records: PacketArray) -> None:
         """Take records of packets received; their streams stand in the registry already. It keeps the array."""
+        self._admit()
+        self.n_received += len(records)
+        if self._tally is not None:
+            self._tally.update(records)
+        if self._fold is None:
+            self.n_recorded += len(records)
+            self.writer.append_packets(records)
+        else:
+            self._let_wait(records, FOLD_ROWS)
+
+    def trains(self, trains: TrainArray) -> None:
+        """Take trains of packets received, as `packets` takes those; what is recorded, is so packet by packet."""
+        self._admit()
+        if self._fold is None:
+            self.packets(expand_trains(trains))
+            return
+        self.n_received += int(trains["count"].sum())
+        if self._tally is not None:
+            self._tally.update_trains(trains)
+        self._let_wait(trains, FOLD_TRAINS)
+
+    def _admit(self) -> None:
+        """Make known the streams that are new, and see whether the disk keeps up."""
         for info in self.registry.take_fresh():
             if info.sent is None:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
@@ -80,16 +119,14 @@ class Recorder:
             self._add_stream(info)
         if not self.is_counting and self.writer.is_behind:
             self.count_only("the disk takes packets more slowly than they come")
-        self.n_received += len(records)
-        if self._tally is not None:
-            self._tally.update(records)
-        if self._fold is None:
-            self.n_recorded += len(records)
-            self.writer.append_packets(records)
-            return
-        self._unfolded.append(records.view(_PLAIN))
-        self._n_unfolded += len(records)
-        if self._n_unfolded >= FOLD_ROWS:
+
+    def _let_wait(self, rows: PacketArray | TrainArray, most: int) -> None:
+        """Let packets or trains wait for the fold, behind what waits already; fold them when they are enough."""
+        if self._unfolded and self._unfolded[0].dtype != rows.dtype:
+            self._fold_waiting()
+        self._unfolded.append(rows)
+        self._n_unfolded += len(rows)
+        if self._n_unfolded >= most:
             self._fold_waiting()
 
     def _add_stream(self, info: StreamInfo) -> None:

@@ -1,11 +1,11 @@
 """However a recording is cut into chunks and parts, the summary is the same."""
 
 import functools
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from fold_helpers import INTERVAL, T0, assert_same, cut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +19,9 @@ from harness.model import (
     PacketFlag,
     Parameters,
     StreamInfo,
-    StreamSummary,
 )
 
 HORIZON = 16
-T0 = 1_700_000_000_000_000_000
-INTERVAL = 1_000_000
 
 
 def random_rows(seed: int, bits: int, *, ticks: bool = False) -> PacketArray:
@@ -58,11 +55,6 @@ def random_rows(seed: int, bits: int, *, ticks: bool = False) -> PacketArray:
     return rows
 
 
-def cut(seed: int, rows: PacketArray, most: int) -> list[PacketArray]:
-    rng = np.random.default_rng(seed)
-    return np.split(rows, np.sort(rng.integers(0, len(rows) + 1, int(rng.integers(0, most)))))
-
-
 def whole(info: StreamInfo, parameters: Parameters, rows: PacketArray) -> StreamFold:
     fold = StreamFold(info, parameters, is_first=True)
     fold.update(rows)
@@ -77,26 +69,6 @@ def in_parts(info: StreamInfo, parameters: Parameters, rows: PacketArray, seed: 
             fold.update(chunk)
         folds.append(fold)
     return functools.reduce(StreamFold.merge, folds)
-
-
-def assert_same(one: StreamSummary, other: StreamSummary) -> None:
-    assert_alike(msgspec.to_builtins(one), msgspec.to_builtins(other), "summary")
-
-
-def assert_alike(one: Any, other: Any, where: str) -> None:
-    assert type(one) is type(other), f"{where}: {one!r} is not {other!r}"
-    if isinstance(one, dict):
-        assert one.keys() == other.keys(), where
-        for key in one:
-            assert_alike(one[key], other[key], f"{where}.{key}")
-    elif isinstance(one, list):
-        assert len(one) == len(other), f"{where}: {one!r} is not {other!r}"
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
-            assert_alike(a, b, f"{where}[{index}]")
-    elif isinstance(one, float):
-        assert one == pytest.approx(other, rel=1e-9, abs=1e-9), where
-    else:
-        assert one == other, where
 
 
 STREAMS = {

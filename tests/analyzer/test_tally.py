@@ -5,32 +5,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from fold_helpers import FLAGS, INTERVAL, STREAMS, T0
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.analyzer import Fold, StreamView, Tally
 from harness.errors import AnalysisError
 from harness.model import PACKET_DTYPE, UNDEFINED_NS, UNNUMBERED, PacketArray, PacketFlag, Parameters, StreamInfo
-
-T0 = 1_700_000_000_000_000_000
-INTERVAL = 1_000_000
-FLAGS = (
-    PacketFlag.END,
-    PacketFlag.CORRUPT,
-    PacketFlag.MISDELIVERED,
-    PacketFlag.DISCONTINUITY,
-    PacketFlag.TRUNCATED,
-)
-STREAMS = [
-    StreamInfo(number=0, first_due_ns=T0, interval_ns=INTERVAL),
-    StreamInfo(number=1, protocol="sacn", sequence_bits=8),
-    StreamInfo(number=2, protocol="rtp", sequence_bits=16, clock_rate=48_000),
-    StreamInfo(number=3, protocol="x", sequence_bits=16, interval_ns=INTERVAL),
-    StreamInfo(number=4, protocol="x", sequence_bits=0),
-    StreamInfo(number=5, protocol="artnet", sequence_bits=8, sequence_first=1, sequence_modulus=255),
-    StreamInfo(number=6, protocol="x", sequence_bits=16, first_due_ns=T0, interval_ns=INTERVAL, clock_offset_ns=100),
-    StreamInfo(number=7, protocol="x", sequence_bits=4),
-]
 
 
 def arrivals(info: StreamInfo, rng: np.random.Generator, n: int) -> PacketArray:

@@ -9,7 +9,17 @@ import pytest
 
 from harness.analysis import analyze_recording
 from harness.analysis.recording import write_counted
-from harness.model import PACKET_DTYPE, Clocks, End, Manifest, PacketArray, Parameters, StreamInfo
+from harness.model import (
+    PACKET_DTYPE,
+    TRAIN_DTYPE,
+    Clocks,
+    End,
+    Manifest,
+    PacketArray,
+    Parameters,
+    StreamInfo,
+    expand_trains,
+)
 from harness.model.scenario_text import parse_scenario
 from harness.net import RunClock
 from harness.run import Run, perform
@@ -170,6 +180,34 @@ def test_recording_turned_into_counting_finds_what_recording_finds(tmp_path: Pat
             for figure in ("duplicates", "reordering", "windows", "thinning", "isolated", "marks", "series"):
                 assert getattr(one, figure) == getattr(other, figure), figure
             assert (one.delay.counts, one.ipdv.counts) == (other.delay.counts, other.ipdv.counts)
+
+
+@pytest.mark.parametrize("n_recorded", [0, 3, 40])
+def test_trains_are_recorded_packet_by_packet_and_counted_with_their_packets(tmp_path: Path, n_recorded: int) -> None:
+    recorder, clock = make_recorder(tmp_path / "run")
+    info = StreamInfo(number=0, first_due_ns=1000, interval_ns=1000)
+    recorder.registry.streams[0] = recorder.registry.fresh[0] = info
+    trains = np.zeros(40, TRAIN_DTYPE)
+    trains["count"], trains["size"] = 20, 64
+    trains["seq"] = np.arange(40) * 20 + 7 * (np.arange(40) > 30)
+    trains["tx_ns"], trains["rx_ns"] = 1000 + trains["seq"] * 1000, 3000 + trains["seq"] * 1000
+    for place in range(40):
+        if place == n_recorded:
+            recorder.count_only("asked for")
+        if place % 10 == 5:
+            recorder.packets(expand_trains(trains[place : place + 1]))
+        else:
+            recorder.trains(trains[place : place + 1].copy())
+        recorder.writer.flush(force=True)
+        if place % 7 == 0:
+            assert sum(view.received for view in recorder.view()) == recorder.n_received == 20 * (place + 1)
+    assert [(view.received, view.lost, view.last_gap) for view in recorder.view()] == [(800, 7, (620, 626))]
+    recorder.writer.finish(End(reason="complete", t_ns=clock.now_ns()))
+    if recorder.counted is not None:
+        write_counted(tmp_path / "run", recorder.counted)
+    assert open_run(tmp_path / "run").n_packets == recorder.n_recorded == 20 * n_recorded
+    (stream,) = analyze_recording(tmp_path / "run").streams
+    assert (stream.received, stream.lost, stream.delay.n, stream.delay.mean_ns) == (800, 7, 800, 2000)
 
 
 def test_counts_that_do_not_join_what_reached_the_disk_are_not_written(
