@@ -32,8 +32,8 @@ START_DELAY_NS = 100_000_000
 AFTER_LIMIT_NS = 3 * NS_PER_S
 """How long the snapshot after a run may take."""
 
-POLL_S, IDLE_POLL_S = 0.02, 0.1
-"""How often a run looks whether it is over, with streams of its own and with receivers alone: a look wakes it up."""
+LOOK_NS = NS_PER_S
+"""A run looks whether it is over when something happened that may end it, and this often at least."""
 CLOCK_POLL_S = 0.5
 PROGRESS_PERIOD_S = 0.5
 
@@ -209,6 +209,7 @@ class Run:
         self.witnesses.scene.over.add(sending.plan.number)
         if self.n_sending == 0:
             self._all_sent.set()
+            self.recorder.tell_news()
 
     async def _receive(self, receiving: Receiving) -> None:
         if not receiving.sockets:
@@ -266,11 +267,9 @@ class Run:
         plan, clock = self.plan, self.clock
         last_event_ns = self.started_ns + max((event.at_ns for event in plan.events), default=0)
         over_ns = None if plan.duration_ns is None else self.started_ns + plan.duration_ns
-        poll_s = POLL_S if self.sendings else IDLE_POLL_S
+        give_up_ns = None if plan.timeout_ns is None else self.started_ns + plan.timeout_ns
         while not self._ended.is_set():
-            left_s = poll_s if over_ns is None else max(0, over_ns - clock.now_ns()) / NS_PER_S
-            await trio.sleep(min(poll_s, left_s))
-            now_ns = clock.now_ns()
+            news, now_ns = self.recorder.news, clock.now_ns()
             if over_ns is not None and now_ns >= over_ns:
                 self.stop("duration")
             elif self.sendings and self.n_sending == 0:
@@ -279,13 +278,13 @@ class Run:
             elif not self.sendings and now_ns > last_event_ns and self.has_heard_every_end():
                 await trio.sleep(plan.linger_ns / NS_PER_S)
                 self.stop("end of stream")
-            elif (
-                plan.timeout_ns is not None
-                and self.receivings
-                and not self.recorder.n_received
-                and now_ns >= self.started_ns + plan.timeout_ns
-            ):
+            elif give_up_ns is not None and self.receivings and not self.recorder.n_received and now_ns >= give_up_ns:
                 self.stop("timeout")
+            else:
+                times_ns = [t_ns for t_ns in (over_ns, give_up_ns, last_event_ns + 1) if t_ns is not None]
+                wait_ns = min((t_ns - now_ns for t_ns in times_ns if t_ns > now_ns), default=LOOK_NS)
+                with trio.move_on_after(min(wait_ns, LOOK_NS) / NS_PER_S):
+                    await news.wait()
 
     def has_heard_every_end(self) -> bool:
         """Whether every group joined has been heard, and every stream heard has told its end."""

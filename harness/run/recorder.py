@@ -21,6 +21,7 @@ from harness.model import (
 from harness.net import RunClock
 from harness.store import RunWriter
 from harness.traffic import StreamRegistry
+from harness.units import NS_PER_S
 
 FOLD_ROWS = 16_384
 """Rows that wait for the fold at most: folding many at once costs a small part of folding them batch by batch."""
@@ -40,6 +41,8 @@ class Recorder:
       counters: reads the receivers' running totals.
       n_received, n_sent, n_refused: packets so far.
       n_recorded: packets received that went to the writer one by one.
+      news: happens when a stream is new or has told its end, and when `tell_news` is called; then another takes its
+        place.
     """
 
     counters: Callable[[], Counters] = Counters
@@ -53,6 +56,7 @@ class Recorder:
         self._unfolded: list[PacketArray | TrainArray] = []  # of the one kind or the other
         self._n_unfolded = 0
         self.n_received = self.n_sent = self.n_refused = self.n_recorded = 0
+        self.news, self._is_written_to = trio.Event(), trio.Event()
 
     @property
     def is_counting(self) -> bool:
@@ -111,12 +115,16 @@ class Recorder:
 
     def _admit(self) -> None:
         """Make known the streams that are new, and see whether the disk keeps up."""
-        for info in self.registry.take_fresh():
+        self._is_written_to.set()
+        fresh = self.registry.take_fresh()
+        for info in fresh:
             if info.sent is None:
                 self.event("stream", f"stream {info.number}: {info.label}", receiver=info.receiver)
             else:
                 self.event("end_of_stream", f"stream {info.number}: {info.sent} sent", receiver=info.receiver)
             self._add_stream(info)
+        if fresh:
+            self.tell_news()
         if not self.is_counting and self.writer.is_behind:
             self.count_only("the disk takes packets more slowly than they come")
 
@@ -151,6 +159,7 @@ class Recorder:
 
     def sent(self, records: PacketArray) -> None:
         """Take records of a sender's log."""
+        self._is_written_to.set()
         self.writer.append_sent(records)
         refused = int((records["errno"] != 0).sum())
         self.n_refused += refused
@@ -175,11 +184,19 @@ class Recorder:
         )
 
     async def keep_flushing(self) -> None:
-        """Write and sync about once a second until cancelled."""
+        """Write and sync about once a second until cancelled; while nothing comes, wake up no more often than that."""
         while True:
+            with trio.move_on_after(self.writer.due_in_ns / NS_PER_S):
+                await self._is_written_to.wait()
+            self._is_written_to = trio.Event()
             await trio.sleep(POLL_S)
-            if self.writer.is_due:  # else it would start a thread to find out
+            if not self.writer.due_in_ns:  # else it would start a thread to find out
                 await self.flush()
+
+    def tell_news(self) -> None:
+        """Let whoever waits for news look."""
+        self.news.set()
+        self.news = trio.Event()
 
     async def flush(self) -> None:
         """Write and sync now, in a thread, so that a slow disk does not stop the traffic.

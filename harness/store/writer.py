@@ -207,7 +207,7 @@ class RunWriter:
           RecordingError: the disk refused; the recording is over, and `finish` should follow.
           StorageError: the recording has ended.
         """
-        if not force and not self.is_due:
+        if not force and self.due_in_ns:
             return self.recorded
         if self._disk_lock.acquire(blocking=force):
             try:
@@ -261,10 +261,11 @@ class RunWriter:
                 self.flush(force=True)
 
     @property
-    def is_due(self) -> bool:
-        """Whether `flush` would write: the flush interval is over, or a buffer half full."""
-        is_late = time.monotonic_ns() - self._last_flush_ns >= self._flush_interval_ns
-        return is_late or self._packets.is_half_full or self._sent.is_half_full
+    def due_in_ns(self) -> int:
+        """When `flush` would write: in so many ns, when the flush interval is over, or with a buffer half full now."""
+        if self._packets.is_half_full or self._sent.is_half_full:
+            return 0
+        return max(0, self._last_flush_ns + self._flush_interval_ns - time.monotonic_ns())
 
     def _check_open(self) -> None:
         """Raise unless rows can still be recorded."""
