@@ -7,19 +7,25 @@ Numbers, times and the check of each are still read and proven; whatever is not 
 
 from __future__ import annotations
 
-import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.layout import Rows
 
+if TYPE_CHECKING:
+    from protocols.schema import Found
+
 _OWN = [2, 3, 7]
 """Words that differ from probe to probe: number, time of sending, check."""
-_IS_LITTLE = sys.byteorder == "little"
 _WORDS = 8
 _FLAGS = slice(6, 8)
 _SUM = 0xFFFFFFFF
+_NUMBER, _TIME, _CHECK_HALF = 2, 3, 15
+"""Where a header holds them: the first two as 64-bit words, the last as a 32-bit one."""
+_BLOCK_ROWS = 4096
+"""Packets of trains that are proven at a time: what they are compared with stays in a processor's cache."""
 
 
 class ProbeFollower:
@@ -41,30 +47,28 @@ class ProbeFollower:
     """
 
     def __init__(self, header: NDArray[np.uint8]) -> None:
-        self._words = np.ascontiguousarray(header[: 8 * _WORDS]).view(np.uint64).copy()
-        self._words[_OWN] = 0
-        fixed = int(self._words.view(">u4").sum(dtype=np.uint64))
+        words = np.ascontiguousarray(header[: 8 * _WORDS]).view(np.uint64).copy()
+        words[_OWN] = 0
+        mask = np.full(_WORDS, ~np.uint64(0))
+        mask[_OWN] = 0
+        fixed = int(words.view(">u4").sum(dtype=np.uint64))
         self._own_sum = np.uint32((_SUM - fixed) & _SUM)  # what the halves of the others have to add up to
-        self._expected = self._words
+        self._mask, self._expected = mask, words  # one row, and then as many as were ever asked for
+        self._found = np.empty(0, np.uint64)
+        self._block = np.empty((0, 0, _WORDS), np.uint64)
 
-    def __call__(self, rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    def __call__(self, rows: Rows) -> Found | None:
         """Return numbers and times of sending, shape (n,) each, if every row is a sound probe of the stream; else None.
 
         Args:
           rows: packets, each with its 64 bytes of header at least, shape (n, width), contiguous in each row.
         """
-        n_rows = len(rows)
-        words = rows[:, : 8 * _WORDS].view(np.uint64).copy()  # side by side, where they may have stood rows apart
-        own = np.empty((len(_OWN), n_rows), np.uint64)
+        words = rows[:, : 8 * _WORDS].view(np.uint64)
+        own = np.empty((len(_OWN), len(rows)), np.uint64)
         for place, column in enumerate(_OWN):
-            own[place] = words[:, column]
-            words[:, column] = 0
-        if len(self._expected) < words.size:
-            self._expected = np.tile(self._words, n_rows)
-        if not (words.reshape(-1) == self._expected[: words.size]).all():
+            own[place] = words.view(">u8")[:, column]
+        if not self._is_like(words):
             return None
-        if _IS_LITTLE:
-            own.byteswap(inplace=True)
         number, time, check = own.view(np.uint32)  # halves; with the check comes what is reserved
         total = number + time
         total += check
@@ -73,6 +77,60 @@ class ProbeFollower:
         numbers, times = seen = own[:2].view(np.int64)
         # a number or time from the upper half of its range is for `decode` to judge
         return (numbers, times) if int(seen.min()) >= 0 else None
+
+    def _is_like(self, words: NDArray[np.uint64]) -> bool:
+        """Whether all but a probe's own words are those of the stream; words: shape (n, 8)."""
+        n_rows, n_words = len(words), words.size
+        if len(self._found) < n_words:
+            self._mask, self._expected = (np.tile(row[:_WORDS], n_rows) for row in (self._mask, self._expected))
+            self._found = np.empty(n_words, np.uint64)
+        found = self._found[:n_words]
+        np.bitwise_and(words, self._mask[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
+        return bool((found == self._expected[:n_words]).all())
+
+    def trains(self, rows: Rows, count: int) -> Found | None:
+        """Return number of the first packet and time of sending of trains, shape (k,) each, if all packets are theirs.
+
+        What every packet of a train has to be follows from the first one, so that comparing proves them.
+
+        Args:
+          rows: packets, shape (k * count, width), the trains one after the other, contiguous in each row.
+          count: packets of each train.
+
+        Returns:
+          None: a packet is no sound probe of the stream, or not like the one before it but for its number.
+        """
+        found = self(rows[::count])
+        if found is None:
+            return None
+        numbers, times = found
+        if int((numbers & _SUM).max()) + count > _SUM:
+            return None  # the upper half of a number would change, and with it the check by more than 1
+        halves = _sum_of_halves(numbers) + _sum_of_halves(times)
+        checks = (np.int64(self._own_sum) - halves).astype(np.uint32)
+        n_trains = max(1, _BLOCK_ROWS // count)
+        for start in range(0, len(numbers), n_trains):
+            part = slice(start, min(start + n_trains, len(numbers)))
+            block = self._block_of(n_trains, count)[: part.stop - start]
+            ramp = np.arange(count)
+            swapped = block.view(">u8")
+            swapped[:, :, _NUMBER] = numbers[part, None] + ramp
+            swapped[:, :, _TIME] = times[part, None]
+            block.view(">u4")[:, :, _CHECK_HALF] = checks[part, None] - ramp.astype(np.uint32)
+            words = rows[start * count : part.stop * count, : 8 * _WORDS].view(np.uint64)
+            if not (block.reshape(-1) == words.reshape(-1)).all():
+                return None
+        return found
+
+    def _block_of(self, n_trains: int, count: int) -> NDArray[np.uint64]:
+        """Return rows of trains to be compared with, shape (n_trains, count, 8), but for the packets' own words."""
+        if self._block.shape[:2] != (n_trains, count):
+            self._block = np.tile(self._expected[:_WORDS], (n_trains, count, 1))
+        return self._block
+
+
+def _sum_of_halves(words: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (words >> 32) + (words & _SUM)
 
 
 def follow_probe(header: NDArray[np.uint8]) -> ProbeFollower | None:

@@ -7,6 +7,7 @@ Network input never raises: a datagram that is not of the format is rejected wit
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,8 +24,23 @@ from protocols.layout import Column, Field, Layout, Rows
 Hook = Callable[[Fields], NDArray[np.bool_]]
 """Answers one question for each packet of a batch: fields in, shape (m,) of bool out."""
 
-Follow = Callable[[Rows], tuple[NDArray[np.int64], NDArray[np.int64]] | None]
-"""Reads further packets of one stream: their numbers and send times, where `decode` would find nothing else of note."""
+Found = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Numbers and send times."""
+
+
+class Follow(typing.Protocol):
+    """Reads further packets of one stream, where `decode` would find nothing else of note; None where it might."""
+
+    def __call__(self, rows: Rows) -> Found | None:
+        """Return number and send time of each packet, shape (n,); rows: shape (n, width)."""
+
+    def trains(self, rows: Rows, count: int) -> Found | None:
+        """Return those of the first packet of each train of `count` packets with one send time, shape (k,).
+
+        Args:
+          rows: the packets of all trains, shape (k * count, width).
+          count: packets of each.
+        """
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -17,19 +17,21 @@ from harness.units import NS_PER_S
 PAUSE_NS, LEAST_PAUSE_NS = 12_000_000, 1_000_000
 """A pause is this long at most; a shorter one than the least is not worth going to sleep for."""
 
-SHARE = 4
+SHARE = 3
 """A pause fills one part in so many of the receive buffer, at the highest rate of late."""
 
 _FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
-_BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
-"""A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
+_BUSY_ROWS, _ENOUGH_ROWS = 32, 3600
+"""A read with fewer rows than the first is of a slow stream; with more than the second, little is left to be gained."""
 
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
 _LEAST_DATAGRAM_BYTES = 256
+_LOOK_EACH = 8
+"""Pauses to one look at what a datagram takes: a system call, and a stream's packets are of one size."""
 
 
 class Gathering:
@@ -42,18 +44,21 @@ class Gathering:
 
     >>> gathering = Gathering(16_000_000, lambda: None, 0)
     >>> gathering.pause_ns(200, False, 1_000_000), gathering.pause_ns(3, False, 2_000_000)
-    (8680555, 0)
+    (11574074, 0)
     """
 
     def __init__(self, buffer_bytes: int, queued_bytes: Callable[[], int | None], now_ns: int) -> None:
         self._buffer_bytes, self._queued_bytes, self._last_ns = buffer_bytes, queued_bytes, now_ns
         self._waiting_bytes: int | None = None
+        self._n_pauses = 0
         self._datagram_bytes = float(_DATAGRAM_BYTES)
         self._per_ns = 0.0
 
     def before_read(self) -> None:
-        """Look what has gathered; call it after a pause."""
-        self._waiting_bytes = self._queued_bytes()
+        """Look now and then what has gathered; call it after a pause."""
+        if self._n_pauses % _LOOK_EACH == 0:
+            self._waiting_bytes = self._queued_bytes()
+        self._n_pauses += 1
 
     def pause_ns(self, n_rows: int, is_full: bool, now_ns: int) -> int:
         """Return how long to let datagrams gather before the next read, in ns; 0 to read at once.

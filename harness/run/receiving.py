@@ -11,7 +11,7 @@ import numpy as np
 import trio
 
 from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
-from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo
+from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo, Runs
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
 from harness.run.gathering import Gathering, Rest
@@ -350,4 +350,8 @@ class Receiving:
             arrivals_ns[:] = moved_ns
         if not datagrams.heads["flags"][-1] & _MISDELIVERED:
             self._heard_ns[socket] = int(arrivals_ns[-1])
-        self.recorder.packets(self.demultiplexer.receive(datagrams))
+        trains = self.demultiplexer.trains(datagrams) if isinstance(datagrams, Runs) else None
+        if trains is not None:
+            self.recorder.trains(trains)
+        else:
+            self.recorder.packets(self.demultiplexer.receive(datagrams))

@@ -10,7 +10,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.model import FLOW_BYTES, PACKET_DTYPE, Alike, Batch, PacketArray, PacketFlag, Runs
+from harness.model import (
+    FLOW_BYTES,
+    PACKET_DTYPE,
+    TRAIN_DTYPE,
+    Alike,
+    Batch,
+    Datagrams,
+    PacketArray,
+    PacketFlag,
+    Runs,
+    TrainArray,
+)
 from protocols.schema import Follow, Protocol
 
 _FLOW_WORDS = FLOW_BYTES // 8
@@ -50,6 +61,20 @@ class KnownStream:
         if isinstance(batch, Runs):
             rx_ns, shared = np.repeat(rx_ns, batch.counts), np.repeat(shared, batch.counts)
         return _records(*found, rx_ns, shared)
+
+    def trains(self, batch: Runs) -> TrainArray | None:
+        """Return a batch as trains, TRAIN_DTYPE, shape (k,), if all of it is of this stream, sound, and runs alike."""
+        count = int(batch.counts[0])
+        if not (batch.counts == count).all() or not self._fits(batch):
+            return None
+        found = self._follow.trains(batch.data, count)
+        if found is None:
+            return None
+        trains = np.empty(len(batch.counts), TRAIN_DTYPE)
+        columns = trains.view("<i8").reshape(len(trains), -1)
+        columns[:, 0], columns[:, 1] = found
+        columns[:, 2], columns[:, 3], columns[:, 4] = batch.arrivals_ns, self._last_words(batch.heads), count
+        return trains
 
     def _of_alike(self, batch: Alike) -> PacketArray | None:
         if batch.heads is not self._like_heads:
@@ -106,6 +131,23 @@ def known_stream(protocol: Protocol, batch: Batch, records: PacketArray) -> Know
 def flow_of(batch: Batch) -> bytes:
     """Return the flow of a batch's first datagram, FLOW_BYTES bytes."""
     return batch.heads[:1].view(np.uint8)[:FLOW_BYTES].tobytes()
+
+
+def split(batch: Batch, n_first: int) -> tuple[Batch, Batch]:
+    """Return a batch as two, the first of about so many datagrams, at least one; of runs, of whole ones."""
+    if isinstance(batch, Runs):
+        n_heads = max(1, int(np.searchsorted(np.cumsum(batch.counts), n_first, side="right")))
+        n_rows = int(batch.counts[:n_heads].sum())
+        return (
+            Runs(batch.data[:n_rows], batch.heads[:n_heads], batch.counts[:n_heads], batch.tails[:n_heads]),
+            Runs(batch.data[n_rows:], batch.heads[n_heads:], batch.counts[n_heads:], batch.tails[n_heads:]),
+        )
+    whole = batch if isinstance(batch, Datagrams) else Datagrams(batch.data, batch.kept, batch.meta)
+    return _part(whole, slice(0, n_first)), _part(whole, slice(n_first, None))
+
+
+def _part(datagrams: Datagrams, rows: slice) -> Datagrams:
+    return Datagrams(datagrams.data[rows], datagrams.kept[rows], datagrams.meta[rows])
 
 
 def _is_of_size(batch: Batch, size: int) -> bool:

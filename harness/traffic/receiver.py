@@ -21,9 +21,11 @@ from harness.model import (
     Datagrams,
     PacketArray,
     PacketFlag,
+    Runs,
+    TrainArray,
     address_text,
 )
-from harness.traffic.following import KnownStream, flow_of, known_stream
+from harness.traffic.following import KnownStream, flow_of, known_stream, split
 from harness.traffic.media_clock import media_clock_rate
 from harness.traffic.registry import MAX_STREAMS, StreamRegistry
 from protocols.decoded import Decoded
@@ -36,6 +38,8 @@ MAX_KNOWN = 4096
 """Flows whose stream is remembered for the quick way; about a kilobyte each."""
 _IFINDEX = slice(36, FLOW_BYTES)
 """Where a flow, and so a stream's key, holds the interface's index."""
+_FIRST = 128
+"""Of a flow that is new, so many datagrams are looked at the long way first; it may show that no more need be."""
 MAX_STRAY_FLOWS = 20
 """How many misdelivered flows are named; the rest is only counted."""
 
@@ -98,17 +102,31 @@ class Demultiplexer:
         """
         if not len(batch):
             return np.empty(0, dtype=PACKET_DTYPE)
+        if (records := self._quick(batch)) is not None:  # nearly always
+            return records
+        if self.protocol.follow is None or len(batch) <= _FIRST or flow_of(batch) in self._known:
+            return self._long(batch)
+        head, rest = split(batch, _FIRST)
+        records = self._long(head)
+        found = self._quick(rest)
+        return np.concatenate([records, self._long(rest) if found is None else found])
+
+    def _quick(self, batch: Batch) -> PacketArray | None:
+        """Return the records of a batch that continues a known stream; None when it does not, or may not."""
         heads, known = self._latest
-        if batch.heads is heads and known is not None and (records := known.records(batch)) is not None:
-            return records  # nearly always: alike with the batch before
-        flow = flow_of(batch)
-        known = self._known.get(flow)
+        if batch.heads is not heads:
+            flow = flow_of(batch)
+            known = self._known.get(flow)
         records = None if known is None else known.records(batch)
-        if known is not None and records is not None:
+        if known is not None and records is not None and batch.heads is not heads:
             self._last_of_flow[flow] = known.number
             self._latest = (batch.heads if isinstance(batch, Alike) else None), known
-            return records
+        return records
+
+    def _long(self, batch: Batch) -> PacketArray:
+        """Return the records of a batch, looked at packet by packet, and remember its stream if it is one alone."""
         self._latest = None, None
+        flow = flow_of(batch)
         records = self._receive(
             batch if isinstance(batch, Datagrams) else Datagrams(batch.data, batch.kept, batch.meta)
         )
@@ -116,6 +134,15 @@ class Demultiplexer:
         if learned is not None and (flow in self._known or len(self._known) < MAX_KNOWN):
             self._known[flow] = learned
         return records
+
+    def trains(self, runs: Runs) -> TrainArray | None:
+        """Return the records of a batch as trains, TRAIN_DTYPE, shape (k,); None: it takes `receive` to tell them."""
+        flow = flow_of(runs)
+        known = self._known.get(flow)
+        found = None if known is None else known.trains(runs)
+        if known is not None and found is not None:
+            self._last_of_flow[flow], self._latest = known.number, (None, None)
+        return found
 
     def _receive(self, datagrams: Datagrams) -> PacketArray:
         datagrams = self._without_misdelivered(datagrams)

@@ -33,7 +33,7 @@ def test_slow_streams_full_reads_and_small_buffers_are_read_at_once() -> None:
 
 
 def test_a_burst_is_remembered_between_bursts() -> None:
-    gathering = Gathering(8_000_000, lambda: None, 0)
+    gathering = Gathering(4_000_000, lambda: None, 0)
     assert gathering.pause_ns(1_000, False, MS) == 0
     assert gathering.pause_ns(40, False, 2 * MS) == 0
     pauses = [gathering.pause_ns(40, False, (3 + n) * MS) for n in range(100)]
@@ -42,7 +42,7 @@ def test_a_burst_is_remembered_between_bursts() -> None:
 
 
 def test_what_a_datagram_takes_is_measured() -> None:
-    gathering = Gathering(4_000_000, lambda: 200 * 768, 0)
+    gathering = Gathering(3_000_000, lambda: 200 * 768, 0)
     supposed_ns = gathering.pause_ns(200, False, MS)
     gathering.before_read()
     assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416

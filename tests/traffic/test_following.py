@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.model import DATAGRAM_DTYPE, Datagrams, PacketFlag, Runs
+from harness.model import DATAGRAM_DTYPE, Datagrams, PacketFlag, Runs, expand_trains
 from harness.traffic import Demultiplexer, StreamRegistry
 from protocols.following import follow_probe
 from protocols.probe import FLAG_END, FLAG_PATTERN, PROBE, fill_probes
@@ -44,13 +44,17 @@ def as_datagrams(batch: Runs) -> Datagrams:
 
 def both(*batches: Callable[[], Runs]) -> tuple[Demultiplexer, Demultiplexer]:
     """Hold that runs give what their datagrams give, batch by batch; return both demultiplexers."""
-    plain, by_runs, by_datagrams = (Demultiplexer(get_protocol("probe"), StreamRegistry(), "rx") for _ in range(3))
+    plain, by_runs, by_trains, by_datagrams = (
+        Demultiplexer(get_protocol("probe"), StreamRegistry(), "rx") for _ in range(4)
+    )
     for make in batches:
         expected = plain._receive(as_datagrams(make()))
         np.testing.assert_array_equal(by_runs.receive(make()), expected)
+        trains = by_trains.trains(make())
+        np.testing.assert_array_equal(by_trains.receive(make()) if trains is None else expand_trains(trains), expected)
         np.testing.assert_array_equal(by_datagrams.receive(as_datagrams(make())), expected)
     news = plain.registry.take_fresh()
-    for quick in (by_runs, by_datagrams):
+    for quick in (by_runs, by_trains, by_datagrams):
         assert (quick.rejected, quick.misdelivered) == (plain.rejected, plain.misdelivered)
         assert quick.registry.take_fresh() == news
     return by_runs, plain
