@@ -24,7 +24,7 @@ _FLAGS = slice(6, 8)
 _SUM = 0xFFFFFFFF
 _NUMBER, _TIME, _CHECK_HALF = 2, 3, 15
 """Where a header holds them: the first two as 64-bit words, the last as a 32-bit one."""
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 8192
 """Packets of trains that are proven at a time: what they are compared with stays in a processor's cache."""
 
 
@@ -55,7 +55,8 @@ class ProbeFollower:
         self._own_sum = np.uint32((_SUM - fixed) & _SUM)  # what the halves of the others have to add up to
         self._mask, self._expected = mask, words  # one row, and then as many as were ever asked for
         self._found = np.empty(0, np.uint64)
-        self._block = np.empty((0, 0, _WORDS), np.uint64)
+        self._block = np.empty((0, _WORDS), np.uint64)
+        self._places = np.empty(0, np.int64)
 
     def __call__(self, rows: Rows) -> Found | None:
         """Return numbers and times of sending, shape (n,) each, if every row is a sound probe of the stream; else None.
@@ -88,45 +89,48 @@ class ProbeFollower:
         np.bitwise_and(words, self._mask[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
         return bool((found == self._expected[:n_words]).all())
 
-    def trains(self, rows: Rows, count: int) -> Found | None:
+    def trains(self, rows: Rows, counts: NDArray[np.int64]) -> Found | None:
         """Return number of the first packet and time of sending of trains, shape (k,) each, if all packets are theirs.
 
         What every packet of a train has to be follows from the first one, so that comparing proves them.
 
         Args:
-          rows: packets, shape (k * count, width), the trains one after the other, contiguous in each row.
-          count: packets of each train.
+          rows: packets, shape (n, width), the trains one after the other, contiguous in each row.
+          counts: packets of each train, shape (k,), 1 at least, n together.
 
         Returns:
           None: a packet is no sound probe of the stream, or not like the one before it but for its number.
         """
-        found = self(rows[::count])
+        starts = np.cumsum(counts) - counts
+        found = self(rows[starts])
         if found is None:
             return None
-        numbers, times = found
-        if int((numbers & _SUM).max()) + count > _SUM:
+        first, times = found
+        if int((first & _SUM).max() + counts.max()) > _SUM:
             return None  # the upper half of a number would change, and with it the check by more than 1
-        halves = _sum_of_halves(numbers) + _sum_of_halves(times)
-        checks = (np.int64(self._own_sum) - halves).astype(np.uint32)
-        n_trains = max(1, _BLOCK_ROWS // count)
-        for start in range(0, len(numbers), n_trains):
-            part = slice(start, min(start + n_trains, len(numbers)))
-            block = self._block_of(n_trains, count)[: part.stop - start]
-            ramp = np.arange(count)
-            swapped = block.view(">u8")
-            swapped[:, :, _NUMBER] = numbers[part, None] + ramp
-            swapped[:, :, _TIME] = times[part, None]
-            block.view(">u4")[:, :, _CHECK_HALF] = checks[part, None] - ramp.astype(np.uint32)
-            words = rows[start * count : part.stop * count, : 8 * _WORDS].view(np.uint64)
-            if not (block.reshape(-1) == words.reshape(-1)).all():
+        checks = np.int64(self._own_sum) - _sum_of_halves(first) - _sum_of_halves(times)
+        places = self._reserve(len(rows))
+        numbers = places + np.repeat(first - starts, counts)
+        falling = np.repeat(checks + starts, counts) - places  # what exceeds 32 bits is cut off
+        sent = np.repeat(times, counts)
+        block, swapped, halves = self._block, self._block.view(">u8"), self._block.view(">u4")
+        for start in range(0, len(rows), len(block)):
+            part = slice(start, start + len(block))
+            n_rows = len(numbers[part])
+            swapped[:n_rows, _NUMBER] = numbers[part]
+            swapped[:n_rows, _TIME] = sent[part]
+            halves[:n_rows, _CHECK_HALF] = falling[part].astype(np.uint32)
+            words = rows[part, : 8 * _WORDS].view(np.uint64)
+            if not (block[:n_rows].reshape(-1) == words.reshape(-1)).all():
                 return None
         return found
 
-    def _block_of(self, n_trains: int, count: int) -> NDArray[np.uint64]:
-        """Return rows of trains to be compared with, shape (n_trains, count, 8), but for the packets' own words."""
-        if self._block.shape[:2] != (n_trains, count):
-            self._block = np.tile(self._expected[:_WORDS], (n_trains, count, 1))
-        return self._block
+    def _reserve(self, n_rows: int) -> NDArray[np.int64]:
+        """Return 0 .. n_rows - 1, and have a block of headers to compare with, but for the packets' own words."""
+        if len(self._places) < n_rows:
+            self._places = np.arange(n_rows)
+            self._block = np.tile(self._expected[:_WORDS], (_BLOCK_ROWS, 1))
+        return self._places[:n_rows]
 
 
 def _sum_of_halves(words: NDArray[np.int64]) -> NDArray[np.int64]:

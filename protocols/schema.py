@@ -34,12 +34,12 @@ class Follow(typing.Protocol):
     def __call__(self, rows: Rows) -> Found | None:
         """Return number and send time of each packet, shape (n,); rows: shape (n, width)."""
 
-    def trains(self, rows: Rows, count: int) -> Found | None:
-        """Return those of the first packet of each train of `count` packets with one send time, shape (k,).
+    def trains(self, rows: Rows, counts: NDArray[np.int64]) -> Found | None:
+        """Return those of the first packet of each train with one send time, shape (k,).
 
         Args:
-          rows: the packets of all trains, shape (k * count, width).
-          count: packets of each.
+          rows: the packets of all trains, shape (n, width).
+          counts: packets of each, shape (k,), n together.
         """
 
 

@@ -65,6 +65,11 @@ class Datagrams:
         return len(self.meta)
 
     @property
+    def shared(self) -> PacketArray | None:
+        """The one record that tells of all of them, but for the time: none is known."""
+        return None
+
+    @property
     def heads(self) -> PacketArray:
         """The records that there are: one for each datagram."""
         return self.meta
@@ -86,7 +91,7 @@ class Alike:
       front: the first bytes of each payload, side by side, shape (n, FRONT_BYTES or less), uint8.
       rows: the payloads but for those bytes, shape (n, width), uint8.
       heads: the one record, shape (1,), DATAGRAM_DTYPE, to be read only; its `rx_ns` says nothing. Batches with the
-        same array are alike among each other, too.
+        same array are alike with each other, too.
       arrivals_ns: when each arrived, shape (n,); to be written, too.
     """
 
@@ -97,6 +102,11 @@ class Alike:
 
     def __len__(self) -> int:
         return len(self.arrivals_ns)
+
+    @property
+    def shared(self) -> PacketArray | None:
+        """The one record that tells of all of them, but for the time."""
+        return self.heads
 
     @property
     def data(self) -> NDArray[np.uint8]:
@@ -129,12 +139,15 @@ class Runs:
       heads: one record for each run, shape (k,), DATAGRAM_DTYPE; `size` is that of all its datagrams but the last.
       counts: datagrams of each run, shape (k,), 1 at least.
       tails: size of the last datagram of each run, shape (k,).
+      shared: one record that tells of all buffers, but for the time, where all of them are alike; batches with the
+        same array are alike with each other, too.
     """
 
     data: NDArray[np.uint8]
     heads: PacketArray
     counts: NDArray[np.int64]
     tails: NDArray[np.int64]
+    shared: PacketArray | None = None
 
     def __len__(self) -> int:
         return len(self.data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,21 @@ GRO_BUFFERS = 256
 
 _FIRST_BYTES = 4096
 """So much of each buffer stands side by side: a run of 64 datagrams of 64 bytes, which is then read where it is."""
+
+
+class _Alike(NamedTuple):
+    """Buffers that differ in payload and time of arrival alone, as many as are read at once.
+
+    `is_whole`: they hold whole segments, none of which is cut off; then `heads`, `counts` and `tails` are as in `Runs`.
+    """
+
+    shared: PacketArray
+    heads: PacketArray
+    counts: NDArray[np.int64]
+    tails: NDArray[np.int64]
+    size: int
+    segment: int
+    is_whole: bool
 
 
 class OffloadReader:
@@ -49,6 +65,7 @@ class OffloadReader:
         self._rest[:] = 0
         self._heads = Heads(sock, [self._first, self._rest], has_more=True)
         self._flat = np.empty(0, np.uint8)
+        self._alike: _Alike | None = None
 
     @property
     def last_drops(self) -> int | None:
@@ -74,9 +91,27 @@ class OffloadReader:
         if (arrivals_ns := heads.take_alike(n_read)) is None:
             heads.fill(n_read)
             return self._runs(heads.meta[:n_read], heads.parser.segment[:n_read].astype(np.int64))
-        records = np.repeat(heads.like, n_read)  # nearly always
+        if self._alike is None or self._alike.shared is not heads.like:
+            self._alike = self._make_alike()
+        alike = self._alike  # nearly always
+        records = alike.heads[:n_read].copy()
         records["rx_ns"] = arrivals_ns
+        if alike.is_whole:
+            rows = self._side_by_side(n_read, alike.size).reshape(-1, alike.segment)
+            return Runs(rows, records, alike.counts[:n_read], alike.tails[:n_read], heads.like)
         return self._runs(records, np.full(n_read, heads.like_segment))
+
+    def _make_alike(self) -> _Alike:
+        """Return what buffers have in common that `Heads.take_alike` takes."""
+        like, segment = self._heads.like, self._heads.like_segment
+        size = int(like["size"][0])
+        segment = segment or max(size, 1)
+        records = np.repeat(like, len(self._first))
+        is_whole = size % segment == 0 and 0 < segment <= self._width
+        if is_whole:
+            records["size"] = segment
+        counts = np.full(len(records), size // segment)
+        return _Alike(like, records, counts, np.full(len(records), segment), size, segment, is_whole)
 
     def _runs(self, heads: PacketArray, segments: NDArray[np.int64]) -> Runs:
         """Return the datagrams inside the buffers just read; a run's last one may be shorter.
@@ -97,6 +132,9 @@ class OffloadReader:
         width, size = min(int(segments.max()), self._width), int(sizes[0])
         if (segments == width).all() and (sizes == size).all() and tails[0] == width:  # nearly always
             return Runs(self._side_by_side(len(heads), size).reshape(-1, width), heads, counts, tails)
+        if (segments == width).all() and int(sizes.max()) <= _FIRST_BYTES and _FIRST_BYTES % width == 0:
+            is_row = np.arange(_FIRST_BYTES // width) < counts[:, None]
+            return Runs(self._first[: len(heads)].reshape(-1, width)[is_row.reshape(-1)], heads, counts, tails)
         ends = np.cumsum(counts)
         flat = self._room(int(ends[-1]) * width)
         rows = flat.reshape(-1, width)

@@ -65,7 +65,7 @@ class ReceiverSocket:
         self._joined: dict[Membership, int] = {}
         self._wanted: dict[Membership, Wanted] = {}
         self._table: WantedTable | None = None  # made from `_wanted` at the first read after a change
-        self._certain: PacketArray | None = None  # what datagrams share that were surely asked for, as `Alike` has it
+        self._certain: PacketArray | None = None  # what batches share that were surely asked for
         self._final_drops: int | None = None
         self._sock = new_udp_socket(endpoint.version)
         try:
@@ -206,11 +206,12 @@ class ReceiverSocket:
         if batch is not None:
             if self.card is not None:
                 self._move(batch.heads, self.card)
-            if batch.heads is self._certain:  # nearly always
+            shared = batch.shared
+            if shared is not None and shared is self._certain:  # nearly always
                 return batch
             table = self._table or self._tabulate()
             if table.is_certain(batch.heads):
-                self._certain = batch.heads if isinstance(batch, Alike) else None
+                self._certain = shared
                 return batch
             if isinstance(batch, Alike):  # some may have come after a group was left
                 batch = Datagrams(batch.data, batch.kept, batch.meta)

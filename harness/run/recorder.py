@@ -26,8 +26,8 @@ from harness.units import NS_PER_S
 FOLD_ROWS = 16_384
 """Rows that wait for the fold at most: folding many at once costs a small part of folding them batch by batch."""
 
-FOLD_TRAINS = 1_024
-"""Trains that wait for it at most: 65,536 packets, if they are as long as receive offload makes them."""
+FOLD_TRAINS = 4_096
+"""Trains that wait for it at most: 262,144 packets, if they are as long as receive offload makes them."""
 
 POLL_S = 0.2
 """How often the writer is asked to write; it does once a second, and when its buffers are half full."""

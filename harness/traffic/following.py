@@ -45,71 +45,63 @@ class KnownStream:
         self.number, self.flow, self._size, self._follow = number, flow, size, follow
         self._flow_words = np.frombuffer(flow, np.uint64)
         self._constant = self.number | min(size, 0xFFFF) << _SIZE_SHIFT
-        self._like_heads: PacketArray | None = None  # of datagrams that fit, as `Alike` shares them
-        self._like_word = 0
+        self._fitting: PacketArray | None = None  # what batches share that fit, and the last word of their records
+        self._fitting_word = 0
 
     def records(self, batch: Batch) -> PacketArray | None:
         """Return the records of a batch, PACKET_DTYPE, shape (n,), if all of it is of this stream, and sound."""
-        if isinstance(batch, Alike):
-            return self._of_alike(batch)
         if not self._fits(batch):
             return None
-        found = self._follow(batch.data)
+        found = self._follow(batch.front if isinstance(batch, Alike) else batch.data)
         if found is None:
             return None
-        shared, rx_ns = self._last_words(batch.heads), batch.arrivals_ns
+        shared, rx_ns = self._last_words(batch), batch.arrivals_ns
         if isinstance(batch, Runs):
-            rx_ns, shared = np.repeat(rx_ns, batch.counts), np.repeat(shared, batch.counts)
-        return _records(*found, rx_ns, shared)
+            rx_ns = np.repeat(rx_ns, batch.counts)
+            shared = shared if isinstance(shared, int) else np.repeat(shared, batch.counts)
+        records = np.empty(len(batch), PACKET_DTYPE)
+        columns = records.view("<i8").reshape(len(batch), -1)
+        columns[:, 0], columns[:, 1] = found
+        columns[:, 2], columns[:, 3] = rx_ns, shared
+        return records
 
     def trains(self, batch: Runs) -> TrainArray | None:
-        """Return a batch as trains, TRAIN_DTYPE, shape (k,), if all of it is of this stream, sound, and runs alike."""
-        count = int(batch.counts[0])
-        if not (batch.counts == count).all() or not self._fits(batch):
+        """Return a batch as trains, TRAIN_DTYPE, shape (k,), if all is of this stream, sound, and each run a train."""
+        if not self._fits(batch):
             return None
-        found = self._follow.trains(batch.data, count)
+        found = self._follow.trains(batch.data, batch.counts)
         if found is None:
             return None
         trains = np.empty(len(batch.counts), TRAIN_DTYPE)
         columns = trains.view("<i8").reshape(len(trains), -1)
         columns[:, 0], columns[:, 1] = found
-        columns[:, 2], columns[:, 3], columns[:, 4] = batch.arrivals_ns, self._last_words(batch.heads), count
+        columns[:, 2], columns[:, 3], columns[:, 4] = batch.arrivals_ns, self._last_words(batch), batch.counts
         return trains
-
-    def _of_alike(self, batch: Alike) -> PacketArray | None:
-        if batch.heads is not self._like_heads:
-            if not self._fits(batch):
-                return None
-            self._like_heads, self._like_word = batch.heads, int(self._last_words(batch.heads)[0])
-        found = self._follow(batch.front)
-        return None if found is None else _records(*found, batch.arrivals_ns, self._like_word)
 
     def _fits(self, batch: Batch) -> bool:
         """Whether flow, size and flags of every datagram are those of the stream's."""
+        if batch.shared is not None and batch.shared is self._fitting:  # nearly always
+            return True
         heads = batch.heads
         words = heads.view(np.uint64).reshape(len(heads), -1)[:, :_FLOW_WORDS]
-        return (
+        fits = (
             _is_of_size(batch, self._size)
             and bool((words == self._flow_words).all())
             and not (heads["flags"] & np.uint8(_ODD)).any()
         )
+        if fits and batch.shared is not None:
+            self._fitting, self._fitting_word = batch.shared, int(self._words_of(batch.shared)[0])
+        return fits
 
-    def _last_words(self, heads: PacketArray) -> NDArray[np.int64]:
-        """Return what of the records is the same for all datagrams of a head: stream, size, TTL, flags; shape (k,)."""
+    def _last_words(self, batch: Batch) -> NDArray[np.int64] | int:
+        """Return the last words of the records of a batch that fits, one for each head, or one for all."""
+        return self._words_of(batch.heads) if batch.shared is None else self._fitting_word
+
+    def _words_of(self, heads: PacketArray) -> NDArray[np.int64]:
         words = heads["flags"].astype(np.int64) << _FLAGS_SHIFT
         words |= heads["ttl"].astype(np.int64) << _TTL_SHIFT
         words |= self._constant
         return words
-
-
-def _records(
-    seq: NDArray[np.int64], tx_ns: NDArray[np.int64], rx_ns: NDArray[np.int64], shared: NDArray[np.int64] | int
-) -> PacketArray:
-    """Return records from their columns, shape (n,) each; `shared` is their last word."""
-    records = np.empty(len(seq), PACKET_DTYPE)
-    columns = records.view("<i8").reshape(len(seq), -1)
-    columns[:, 0], columns[:, 1], columns[:, 2], columns[:, 3] = seq, tx_ns, rx_ns, shared
-    return records
 
 
 def known_stream(protocol: Protocol, batch: Batch, records: PacketArray) -> KnownStream | None:

@@ -16,7 +16,6 @@ from harness.model import (
     FLOW_BYTES,
     PACKET_DTYPE,
     UNDEFINED_NS,
-    Alike,
     Batch,
     Datagrams,
     PacketArray,
@@ -113,15 +112,22 @@ class Demultiplexer:
 
     def _quick(self, batch: Batch) -> PacketArray | None:
         """Return the records of a batch that continues a known stream; None when it does not, or may not."""
-        heads, known = self._latest
-        if batch.heads is not heads:
-            flow = flow_of(batch)
-            known = self._known.get(flow)
+        known = self._find(batch)
         records = None if known is None else known.records(batch)
-        if known is not None and records is not None and batch.heads is not heads:
-            self._last_of_flow[flow] = known.number
-            self._latest = (batch.heads if isinstance(batch, Alike) else None), known
+        if known is not None and records is not None:
+            self._note(batch, known)
         return records
+
+    def _find(self, batch: Batch) -> KnownStream | None:
+        """Return the stream that a batch continues, by its first datagram."""
+        shared, known = self._latest
+        return known if shared is not None and batch.shared is shared else self._known.get(flow_of(batch))
+
+    def _note(self, batch: Batch, known: KnownStream) -> None:
+        """Note that a batch was all of a stream."""
+        if batch.shared is None or batch.shared is not self._latest[0]:
+            self._last_of_flow[known.flow] = known.number
+            self._latest = batch.shared, known
 
     def _long(self, batch: Batch) -> PacketArray:
         """Return the records of a batch, looked at packet by packet, and remember its stream if it is one alone."""
@@ -137,11 +143,10 @@ class Demultiplexer:
 
     def trains(self, runs: Runs) -> TrainArray | None:
         """Return the records of a batch as trains, TRAIN_DTYPE, shape (k,); None: it takes `receive` to tell them."""
-        flow = flow_of(runs)
-        known = self._known.get(flow)
+        known = self._find(runs)
         found = None if known is None else known.trains(runs)
         if known is not None and found is not None:
-            self._last_of_flow[flow], self._latest = known.number, (None, None)
+            self._note(runs, known)
         return found
 
     def _receive(self, datagrams: Datagrams) -> PacketArray:
