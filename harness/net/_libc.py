@@ -75,6 +75,16 @@ def sendmmsg(fd: int, headers: int, n_headers: int, flags: int) -> tuple[int, in
     return (n_sent, 0) if n_sent >= 0 else (-1, ctypes.get_errno() or errno.EIO)
 
 
-def sendto(fd: int, data: int, size: int, flags: int, name: int | None, name_length: int) -> int:
-    """Send one datagram from the address `data` to the sockaddr at `name`; return 0 or the errno."""
-    return 0 if _sendto(fd, data, size, flags, name, name_length) >= 0 else ctypes.get_errno() or errno.EIO
+Datagram = tuple[ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
+"""All arguments of sendto but the descriptor, as ctypes hands them on: converting them at each call takes 0.5 us."""
+
+
+def datagram(data: int | None, size: int, flags: int, name: int | None, name_length: int) -> Datagram:
+    """Return a datagram of the bytes at the address `data` to the sockaddr at `name`, for `sendto`."""
+    destination = ctypes.c_void_p(name), ctypes.c_uint(name_length)
+    return (ctypes.c_void_p(data), ctypes.c_size_t(size), ctypes.c_int(flags), *destination)
+
+
+def sendto(fd: int, one: Datagram) -> int:
+    """Send one datagram; return 0 or the errno."""
+    return 0 if _sendto(fd, *one) >= 0 else ctypes.get_errno() or errno.EIO

@@ -86,6 +86,9 @@ class Writer(Protocol):
         It bypasses the numbering of transmit stamps.
         """
 
+    def rehearse(self) -> bool:
+        """Go the way of what `one` returns as far as that can be without sending; return whether it is refused."""
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each, 0 where it went out."""
 

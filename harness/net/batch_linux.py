@@ -26,6 +26,9 @@ _MAX_SEGMENTS = 64
 """Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
 
 _SEND_FLAGS = int(socket.MSG_DONTWAIT)
+_PROBE_FLAGS = _SEND_FLAGS | 0x10 | 0x800
+"""MSG_PROBE | MSG_CONFIRM: the kernel heeds the former, of an empty datagram, only with the latter."""
+
 _MAX_INTERRUPTIONS = 1000
 
 
@@ -54,6 +57,7 @@ class BatchWriter:
         self._name_address = self._name.ctypes.data
         self.offload = offload
         self._stamps = stamps
+        self._nothing = _libc.datagram(None, 0, _PROBE_FLAGS, self._name_address, self._name_length)
         self.next_number = 0
         self._segment = 0
         self._resize(64)
@@ -81,18 +85,30 @@ class BatchWriter:
 
         All arguments of the system call are worked out beforehand; the row must be contiguous and stay alive.
         """
-        fileno, data, size = self._sock.fileno, row.ctypes.data, row.shape[1]
-        name, name_length = self._name_address if self._name_length else None, self._name_length
+        fileno, name = self._sock.fileno, self._name_address if self._name_length else None
+        datagram = _libc.datagram(row.ctypes.data, row.shape[1], _SEND_FLAGS, name, self._name_length)
 
         def send() -> int:
-            number = _libc.sendto(fileno(), data, size, _SEND_FLAGS, name, name_length)
+            number = _libc.sendto(fileno(), datagram)
             for _ in range(_MAX_INTERRUPTIONS if number == errno.EINTR else 0):
-                number = _libc.sendto(fileno(), data, size, _SEND_FLAGS, name, name_length)
+                number = _libc.sendto(fileno(), datagram)
                 if number != errno.EINTR:
                     break
             return errno.EAGAIN if number in AGAIN else number
 
         return send
+
+    def rehearse(self) -> bool:
+        """Walk the way of `one` up to where the datagram would be made; return whether the kernel refuses even that.
+
+        To a group that is the look-up of route and source address (MSG_PROBE): nothing is sent. To a single host it
+        would confirm to the kernel that the neighbour is there, which it has to find out by itself: so the way ends
+        where there is no such descriptor.
+        """
+        if not self._name_length:
+            _libc.sendto(-1, self._nothing)
+            return False
+        return _libc.sendto(self._sock.fileno(), self._nothing) != 0
 
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""

@@ -110,6 +110,10 @@ class PortableWriter:
         """Return what sends this row as it then stands, shape (1, size), and returns the errno, 0 where it went out."""
         return lambda: int(self.send(row)[0])
 
+    def rehearse(self) -> bool:
+        """Do nothing, and return False: the socket module has no way that ends before the datagram is sent."""
+        return False
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)

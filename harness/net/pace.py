@@ -34,6 +34,11 @@ YIELD_NS, PRECISE_YIELD_NS = 50_000_000, 250_000_000
 turn may make a packet late.
 """
 
+MOST_ROUNDS, ROUND_EVERY = 10, 4
+"""What waits for its turn, such as a stop, often goes on from task to task. So a turn has several rounds of the event
+loop, this many at most; and as each may make a packet late, that many packets go in between where blocks are sent.
+"""
+
 PRECISE_NS = 5_000_000
 """Where it is to be precise, the clock is watched for this long at most at a time: others of the event loop wait."""
 
@@ -75,7 +80,9 @@ class Pace:
         self._late_ns: deque[int] = deque(maxlen=_REMEMBERED)
         self._n_wakes = 0
         self._yield_ns = PRECISE_YIELD_NS if is_precise else YIELD_NS
+        self._interval_ns, self._is_throughout = interval_ns, interval_ns <= self.margin_ns
         self._yielded_ns = monotonic()
+        self._n_rounds = self._n_idle = 0
 
     async def approach(self, due_ns: int) -> None:
         """Return shortly before the monotonic clock shows `due_ns`, or at once when that is near or has passed.
@@ -90,7 +97,28 @@ class Pace:
             self._yielded_ns = await self._ticker.wait_until(wake_ns)
             self._learn(self._yielded_ns - wake_ns)
         elif now_ns - self._yielded_ns >= self._yield_ns:
+            await self._round()
+
+    @property
+    def span_ns(self) -> int:
+        """For how long after the next due time others may be watched for without `approach`; 0 where it would sleep."""
+        if not self._is_throughout:
+            return 0
+        left_ns = self._yielded_ns + self._yield_ns - self._monotonic()
+        return max(left_ns, ROUND_EVERY * self._interval_ns)
+
+    async def _round(self) -> None:
+        """Let every task run that can; the turn is over when no other did in two, as one may come last in a round."""
+        steps = _Steps()
+        trio.lowlevel.add_instrument(steps)
+        try:
             await trio.lowlevel.checkpoint()
+        finally:
+            trio.lowlevel.remove_instrument(steps)
+        self._n_idle = self._n_idle + 1 if steps.n == 1 else 0
+        self._n_rounds += 1
+        if self._n_idle == 2 or self._n_rounds == MOST_ROUNDS:
+            self._n_rounds = self._n_idle = 0
             self._yielded_ns = self._monotonic()
 
     def watch(self, due_ns: int) -> None:
@@ -106,6 +134,16 @@ class Pace:
         if self._is_learning and (self._n_wakes % _RELEARN == 0 or late_ns > self.margin_ns):
             usual_ns = sorted(self._late_ns)[-2 if len(self._late_ns) > 1 else -1] + _SPARE_NS
             self.margin_ns = max(LEAST_MARGIN_NS, min(usual_ns, self._most_ns))
+
+
+class _Steps(trio.abc.Instrument):
+    """Counts how often a task ran."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002 - Trio's interface
+        self.n += 1
 
 
 def usable_cpus() -> int:

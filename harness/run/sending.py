@@ -14,6 +14,7 @@ from harness.errors import errno_text
 from harness.model import Endpoint, SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
 from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
+from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
 from harness.run.undisturbed import collect_garbage_seldom
 from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
@@ -22,6 +23,9 @@ COALESCE_NS = 250_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
 MAX_ERRNO_EVENTS = 20
+LOG_NS = 500_000_000
+"""A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
+
 SETTLE_S, SETTLE_ROWS = 0.1, 128
 """Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
 smallest queue that systems give by default has room for twice as many."""
@@ -92,7 +96,7 @@ class Sending:
 
     async def run(self, socket: SenderSocket, start_ns: int) -> None:
         """Send the stream; its schedule starts at `start_ns` on the run's time line."""
-        plan, clock = self.plan, self.recorder.clock
+        plan = self.plan
         sender = StreamSender(
             number=plan.number,
             stream_id=plan.stream_id,
@@ -119,23 +123,63 @@ class Sending:
                     nursery.start_soon(self._keep_settling, socket)
                     if plan.precise:
                         nursery.start_soon(collect_garbage_seldom)
-                    while (due_ns := sender.next_due_ns) is not None:
-                        due_monotonic_ns = clock.to_monotonic(due_ns)
-                        if self._pace is not None:
-                            await self._pace.approach(due_monotonic_ns)  # `_send` watches the clock for the rest
-                            probes = sender.take(max(due_ns, clock.now_ns()))
-                        else:
-                            await ticker.wait_until(due_monotonic_ns + coalesce_ns)
-                            probes = sender.take(clock.now_ns())
-                        if len(probes):
-                            await self._send(sender, socket, probes)
-                        else:  # the catch-up limit is reached
-                            await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+                    if plan.precise and self._send_row is not None and self._pace is not None:
+                        await self._send_precisely(sender, socket, ticker, self._pace, self._send_row)
+                    else:
+                        await self._send_all(sender, socket, ticker, coalesce_ns)
                     nursery.cancel_scope.cancel()
                 with trio.CancelScope(shield=True), trio.move_on_after(2 * END_COPIES * END_SPACING_NS / 1e9):
                     await self._tell_end(sender, socket, ticker)
             finally:
                 self._settle(socket, is_last=True)
+
+    async def _send_all(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, coalesce_ns: int) -> None:
+        """Send what is due whenever something is, and nothing before."""
+        clock = self.recorder.clock
+        while (due_ns := sender.next_due_ns) is not None:
+            due_monotonic_ns = clock.to_monotonic(due_ns)
+            if self._pace is not None:
+                await self._pace.approach(due_monotonic_ns)  # `_send` watches the clock for the rest
+                probes = sender.take(max(due_ns, clock.now_ns()))
+            else:
+                await ticker.wait_until(due_monotonic_ns + coalesce_ns)
+                probes = sender.take(clock.now_ns())
+            if len(probes):
+                await self._send(sender, socket, probes)
+            else:  # the catch-up limit is reached
+                await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+
+    async def _send_precisely(
+        self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, pace: Pace, send_row: Callable[[], int]
+    ) -> None:
+        """Send block by block; the event loop has its turns in between."""
+        clock = self.recorder.clock
+        stream = PreciseStream(sender, send_row, socket.rehearse, clock.to_monotonic)
+        log_ns = 0
+        try:
+            while (due_ns := sender.next_due_ns) is not None:
+                await pace.approach(clock.to_monotonic(due_ns))
+                n_sent = stream.send_block(due_ns + pace.span_ns)
+                if stream.is_changed or due_ns >= log_ns:
+                    self._log_block(stream)
+                    log_ns = due_ns + LOG_NS
+                if stream.is_full:
+                    await socket.wait_writable()
+                elif not n_sent:  # the catch-up limit is reached
+                    await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+        finally:
+            self._log_block(stream)
+
+    def _log_block(self, stream: PreciseStream) -> None:
+        """Log probes that the kernel took or refused."""
+        rows = stream.take_log()
+        if stream.is_changed:
+            self._note_refusals(rows["errno"])
+        if self._is_counting:
+            n_refused = int(np.count_nonzero(rows["errno"]))
+            self.recorder.count_sent(len(rows) - n_refused, n_refused)
+        else:
+            self.recorder.sent(rows)
 
     async def _keep_settling(self, socket: SenderSocket) -> None:
         """Take stamps while a slow stream waits for its next packet."""

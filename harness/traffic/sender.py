@@ -137,9 +137,7 @@ class StreamSender:
         n = min(n, self._capacity, self._allowance(n, now_ns))
         seq = np.arange(self.n_taken, self.n_taken + n, dtype=np.int64)
         due_ns = self.start_ns + self._ahead[place : place + n]
-        self.n_taken += n
-        if self.n_taken - self._n_ahead_from >= len(self._ahead):
-            self._look_ahead()
+        self.skip(n)
         if n == 1:
             self._single.stamp(int(seq[0]), now_ns)
             return Probes(seq, due_ns, self._single.rows)
@@ -185,10 +183,42 @@ class StreamSender:
 
     def log(self, probes: Probes, tx_ns: int, errnos: NDArray[np.uint16]) -> PacketArray:
         """Return the log records of probes handed to the kernel at `tx_ns`; errno 0 means sent."""
-        rows = np.zeros(len(probes), dtype=SENT_DTYPE)
-        rows["seq"], rows["due_ns"] = probes.seq, probes.due_ns
-        rows["tx_ns"] = np.where(errnos == 0, tx_ns, UNDEFINED_NS)
-        rows["stream"], rows["size"], rows["errno"] = self.number, self.size, errnos
+        rows = self._records(probes.seq, probes.due_ns)
+        rows["tx_ns"], rows["errno"] = np.where(errnos == 0, tx_ns, UNDEFINED_NS), errnos
+        return rows
+
+    @property
+    def n_ahead(self) -> int:
+        """How many of the next probes have known due times, PIECE at most; 0 only when the stream has ended.
+
+        For a caller that stamps and sends them one by one, and then says by `skip` how far it came.
+        """
+        return len(self._ahead) + self._n_ahead_from - self.n_taken
+
+    def skip(self, n: int) -> None:
+        """Take the next n probes, at most `n_ahead`, without handing them out."""
+        self.n_taken += n
+        if self.n_taken - self._n_ahead_from >= len(self._ahead):
+            self._look_ahead()
+
+    def regular_log(self, first_seq: int, n: int) -> PacketArray:
+        """Return the log records of probes `first_seq` and on that left when they were due, shape (n,), SENT_DTYPE.
+
+        Only of a schedule with a fixed interval.
+        """
+        seq = np.arange(first_seq, first_seq + n, dtype=np.int64)
+        rows = self._records(seq, self.start_ns + seq * self.schedule.interval_ns)
+        rows["tx_ns"] = rows["due_ns"]
+        return rows
+
+    def may_catch_up(self, now_ns: int) -> bool:
+        """Return whether the catch-up limit lets one more late probe leave now, and count it."""
+        return self._allowance(1, now_ns) > 0
+
+    def _records(self, seq: NDArray[np.int64], due_ns: NDArray[np.int64]) -> PacketArray:
+        rows = np.zeros(len(seq), dtype=SENT_DTYPE)
+        rows["seq"], rows["due_ns"] = seq, due_ns
+        rows["stream"], rows["size"] = self.number, self.size
         return rows
 
     def _allowance(self, n_due: int, now_ns: int) -> int:

@@ -448,3 +448,23 @@ def test_counters_before_and_after(veth_pair: Pair) -> None:
 def test_the_module_runs_in_a_child_of_a_namespace(namespace: Namespace) -> None:
     code = "from harness.net import list_interfaces; print([one.name for one in list_interfaces()])"
     assert run(*namespace.command(sys.executable, "-c", code)) == "['lo']\n"
+
+
+@pytest.mark.parametrize("text", ["239.77.4.2", "ff15::78", "10.77.0.2"])
+def test_rehearsal_is_not_seen_in_any_counter(veth_pair: Pair, text: str) -> None:
+    tx, _ = veth_pair
+
+    def counted() -> list[str]:
+        """Return the kernel's lines on IP and UDP; IPv6's own packets, ICMP, are none of ours."""
+        lines = run(*tx.command("cat", "/proc/net/snmp", "/proc/net/snmp6")).splitlines()
+        return [line for line in lines if line.startswith(("Ip:", "Udp:", "Udp6Out", "Ip6OutNoRoutes"))]
+
+    row = payloads(1, 200)
+    with tx.inside(), open_sender(group(text), interface="tx0", ttl=5) as sender:
+        send = sender.one(row)
+        before = counted()
+        assert send() == 0
+        assert counted() != before
+        before = counted()
+        assert not any(sender.rehearse() for _ in range(1000))
+        assert counted() == before

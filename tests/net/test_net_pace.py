@@ -5,9 +5,19 @@ import time
 
 import pytest
 import trio
+import trio.testing
 
 from harness.net import Pace, Ticker
-from harness.net.pace import FIRST_MARGIN_NS, LEAST_MARGIN_NS, PRECISE_NS, WHOLE_NS, YIELD_NS
+from harness.net.pace import (
+    FIRST_MARGIN_NS,
+    LEAST_MARGIN_NS,
+    MOST_ROUNDS,
+    PRECISE_NS,
+    PRECISE_YIELD_NS,
+    ROUND_EVERY,
+    WHOLE_NS,
+    YIELD_NS,
+)
 
 MS = 1_000_000
 
@@ -100,6 +110,37 @@ async def test_a_precise_stream_is_watched_throughout_or_for_the_last_millisecon
     simulated.now_ns = 0
     late = await lateness(simulated, pace, 50 * MS, 10)
     assert (simulated.n_waits, max(late) <= 100, pace.margin_ns) == (10, True, PRECISE_NS)
+
+
+async def test_span_lasts_to_the_next_turn_and_is_nothing_where_there_is_time_to_sleep() -> None:
+    simulated = Simulated([0])
+    pace = make(simulated, MS, is_precise=True)
+    assert pace.span_ns == pytest.approx(PRECISE_YIELD_NS, abs=1000)
+    simulated.now_ns += PRECISE_YIELD_NS
+    assert pace.span_ns == ROUND_EVERY * MS
+    assert make(Simulated([0]), PRECISE_NS + 1, is_precise=True).span_ns == 0
+    assert make(Simulated([0]), MS).span_ns == 0
+
+
+async def test_turn_lasts_until_what_goes_from_task_to_task_is_done() -> None:
+    simulated = Simulated([0])
+    pace = make(simulated, MS, is_precise=True)
+    events = [trio.Event() for _ in range(MOST_ROUNDS - 3)]
+
+    async def hand_on(k: int) -> None:
+        await events[k].wait()
+        events[k + 1].set()
+
+    async with trio.open_nursery() as nursery:
+        for k in range(len(events) - 1):
+            nursery.start_soon(hand_on, k)
+        await trio.testing.wait_all_tasks_blocked()
+        simulated.now_ns += PRECISE_YIELD_NS
+        events[0].set()
+        for _ in range(MOST_ROUNDS):
+            await pace.approach(simulated.now_ns)
+        assert events[-1].is_set()
+        assert pace.span_ns > PRECISE_YIELD_NS // 2
 
 
 async def test_a_single_processor_is_left_to_others() -> None:

@@ -237,6 +237,20 @@ def test_one_row_is_sent_as_it_stands_then(path: PathChoice, is_group: bool) -> 
         assert send() == errno.EBADF
 
 
+@pytest.mark.parametrize("path", ["batch", "portable"])
+@pytest.mark.parametrize("is_group", [True, False])
+def test_rehearsal_sends_nothing(path: PathChoice, is_group: bool) -> None:
+    endpoint = group() if is_group else Endpoint(LOCALHOST, next_port())
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+    row = payloads(1, 100)
+    with receiver, open_sender(endpoint, interface="lo", path=path) as sender:
+        send = sender.one(row)
+        assert not any(sender.rehearse() for _ in range(100))
+        assert send() == 0
+        assert not any(sender.rehearse() for _ in range(100))
+        assert read_all(receiver, 2, 0.1)[0] == [row.tobytes()]
+
+
 def test_one_row_is_tried_again_when_interrupted_and_refused_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = group()
     answers = [errno.EINTR, errno.EINTR, 0, errno.EAGAIN, errno.EPERM]

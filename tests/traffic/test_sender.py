@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.model import UNDEFINED_NS, parse_endpoint
@@ -107,6 +109,35 @@ def test_whole_frame_leaves_at_once() -> None:
     sender = make_sender(Frames(20, 20 * MS))
     assert len(sender.take(START)) == 20
     assert len(sender.take(START + MS)) == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 10_000), st.integers(1, 3 * MS), st.lists(st.tuples(st.booleans(), st.integers(0, 10**10))))
+def test_probes_skipped_and_taken_are_logged_alike(count: int, interval_ns: int, steps: list[tuple[bool, int]]) -> None:
+    """Whatever is skipped and whatever taken: each probe comes once, with the log of one that left when it was due."""
+    sender, expected = make_sender(Constant(interval_ns), count=count, capacity=10_000), 0
+    for is_skipped, wanted in steps:
+        assert sender.next_due_ns == (START + expected * interval_ns if expected < count else None)
+        assert (sender.n_ahead > 0) == (expected < count)
+        assert sender.n_ahead <= count - expected
+        if is_skipped:
+            n = min(wanted, sender.n_ahead)
+            sender.skip(n)
+        else:
+            sender._catch_up_from_ns = -(2**62)
+            probes = sender.take(sender.next_due_ns or START)
+            n = len(probes)
+            logged = sender.log(probes, 0, np.zeros(n, np.uint16))
+            logged["tx_ns"] = logged["due_ns"]
+            assert sender.regular_log(expected, n).tobytes() == logged.tobytes()
+        expected += n
+
+
+def test_late_probes_one_by_one_leave_at_the_limit() -> None:
+    sender = make_sender(Constant(100_000), count=10_000)
+    now_ns = START + 100 * MS
+    assert [sender.may_catch_up(now_ns) for _ in range(40)] == [True] * 32 + [False] * 8
+    assert sender.may_catch_up(now_ns + CATCH_UP_PERIOD_NS)
 
 
 @pytest.mark.parametrize("size", [0, 63, 65508])
