@@ -24,6 +24,9 @@ _FLAGS = slice(6, 8)
 _SUM = 0xFFFFFFFF
 _NUMBER, _TIME, _CHECK_HALF = 2, 3, 15
 """Where a header holds them: the first two as 64-bit words, the last as a 32-bit one."""
+FOLLOWED_ROWS = 2048
+"""Packets that are read at a time: what it takes beside them stays in a processor's cache, which nothing else does from
+one read of a socket to the next."""
 _BLOCK_ROWS = 8192
 """Packets of trains that are proven at a time: what they are compared with stays in a processor's cache."""
 
@@ -53,23 +56,30 @@ class ProbeFollower:
         mask[_OWN] = 0
         fixed = int(words.view(">u4").sum(dtype=np.uint64))
         self._own_sum = np.uint32((_SUM - fixed) & _SUM)  # what the halves of the others have to add up to
-        self._mask, self._expected = mask, words  # one row, and then as many as were ever asked for
-        self._found = np.empty(0, np.uint64)
+        self._mask, self._expected = np.tile(mask, FOLLOWED_ROWS), np.tile(words, FOLLOWED_ROWS)
+        self._found, self._is_same = np.empty_like(self._mask), np.empty(len(self._mask), np.bool_)
+        self._own = np.empty((len(_OWN), FOLLOWED_ROWS), np.uint64)
         self._block = np.empty((0, _WORDS), np.uint64)
         self._places = np.empty(0, np.int64)
 
     def __call__(self, rows: Rows) -> Found | None:
         """Return numbers and times of sending, shape (n,) each, if every row is a sound probe of the stream; else None.
 
+        They are good until the next call.
+
         Args:
-          rows: packets, each with its 64 bytes of header at least, shape (n, width), contiguous in each row.
+          rows: packets, each with its 64 bytes of header at least, shape (n, width), contiguous in each row; n is at
+            most FOLLOWED_ROWS.
         """
         words = rows[:, : 8 * _WORDS].view(np.uint64)
-        own = np.empty((len(_OWN), len(rows)), np.uint64)
-        for place, column in enumerate(_OWN):
-            own[place] = words.view(">u8")[:, column]
-        if not self._is_like(words):
+        n_rows, n_words = words.shape[0], words.size
+        found, is_same = self._found[:n_words], self._is_same[:n_words]
+        np.bitwise_and(words, self._mask[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
+        if not np.equal(found, self._expected[:n_words], out=is_same).all():
             return None
+        own, swapped = self._own[:, :n_rows], words.view(">u8")
+        for place, column in enumerate(_OWN):
+            own[place] = swapped[:, column]
         number, time, check = own.view(np.uint32)  # halves; with the check comes what is reserved
         total = number + time
         total += check
@@ -78,16 +88,6 @@ class ProbeFollower:
         numbers, times = seen = own[:2].view(np.int64)
         # a number or time from the upper half of its range is for `decode` to judge
         return (numbers, times) if int(seen.min()) >= 0 else None
-
-    def _is_like(self, words: NDArray[np.uint64]) -> bool:
-        """Whether all but a probe's own words are those of the stream; words: shape (n, 8)."""
-        n_rows, n_words = len(words), words.size
-        if len(self._found) < n_words:
-            self._mask, self._expected = (np.tile(row[:_WORDS], n_rows) for row in (self._mask, self._expected))
-            self._found = np.empty(n_words, np.uint64)
-        found = self._found[:n_words]
-        np.bitwise_and(words, self._mask[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
-        return bool((found == self._expected[:n_words]).all())
 
     def trains(self, rows: Rows, counts: NDArray[np.int64]) -> Found | None:
         """Return number of the first packet and time of sending of trains, shape (k,) each, if all packets are theirs.
@@ -102,7 +102,7 @@ class ProbeFollower:
           None: a packet is no sound probe of the stream, or not like the one before it but for its number.
         """
         starts = np.cumsum(counts) - counts
-        found = self(rows[starts])
+        found = self(rows[starts]) if len(starts) <= FOLLOWED_ROWS else None
         if found is None:
             return None
         first, times = found

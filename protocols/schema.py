@@ -32,7 +32,11 @@ class Follow(typing.Protocol):
     """Reads further packets of one stream, where `decode` would find nothing else of note; None where it might."""
 
     def __call__(self, rows: Rows) -> Found | None:
-        """Return number and send time of each packet, shape (n,); rows: shape (n, width)."""
+        """Return number and send time of each packet, shape (n,), good until the next call.
+
+        Args:
+          rows: the packets, shape (n, width), n at most FOLLOWED_ROWS of `protocols.following`.
+        """
 
     def trains(self, rows: Rows, counts: NDArray[np.int64]) -> Found | None:
         """Return those of the first packet of each train with one send time, shape (k,).

@@ -22,6 +22,7 @@ from harness.model import (
     Runs,
     TrainArray,
 )
+from protocols.following import FOLLOWED_ROWS
 from protocols.schema import Follow, Protocol
 
 _FLOW_WORDS = FLOW_BYTES // 8
@@ -52,16 +53,19 @@ class KnownStream:
         """Return the records of a batch, PACKET_DTYPE, shape (n,), if all of it is of this stream, and sound."""
         if not self._fits(batch):
             return None
-        found = self._follow(batch.front if isinstance(batch, Alike) else batch.data)
-        if found is None:
-            return None
+        records = np.empty(len(batch), PACKET_DTYPE)
+        columns = records.view("<i8").reshape(len(batch), -1)
+        rows = batch.front if isinstance(batch, Alike) else batch.data
+        for start in range(0, len(batch), FOLLOWED_ROWS):
+            part = slice(start, start + FOLLOWED_ROWS)
+            found = self._follow(rows[part])
+            if found is None:
+                return None
+            columns[part, 0], columns[part, 1] = found
         shared, rx_ns = self._last_words(batch), batch.arrivals_ns
         if isinstance(batch, Runs):
             rx_ns = np.repeat(rx_ns, batch.counts)
             shared = shared if isinstance(shared, int) else np.repeat(shared, batch.counts)
-        records = np.empty(len(batch), PACKET_DTYPE)
-        columns = records.view("<i8").reshape(len(batch), -1)
-        columns[:, 0], columns[:, 1] = found
         columns[:, 2], columns[:, 3] = rx_ns, shared
         return records
 
