@@ -270,6 +270,8 @@ class BatchWriter:
             if run > 1 and self._set_segment(size):
                 self._send_runs(np.ascontiguousarray(data), run, results)
                 return results
+        if size > self._segment > 0:  # set for shorter rows before: the kernel would cut these to that length
+            self._set_segment(0)
         self._send_messages(data.ctypes.data, n_rows, size, size, data.strides[0], 1, results)
         return results
 
