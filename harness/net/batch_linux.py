@@ -68,6 +68,7 @@ class BatchWriter:
         self._address = self._headers.ctypes.data
         self._bases, self._lengths = self._iov["base"], self._iov["length"]
         self._steps = np.arange(capacity, dtype=np.uintp)
+        self._laid_out = (0, 0, 0, 0, 0)
         header = self._headers["header"]
         header["name"] = self._name.ctypes.data if self._name_length else 0
         header["name_length"] = self._name_length
@@ -121,7 +122,9 @@ class BatchWriter:
             if run > 1 and self._set_segment(size):
                 self._send_runs(np.ascontiguousarray(data), run, results)
                 return results
-        self._send_messages(data.ctypes.data, n_rows, size, data.strides[0], 1, results)
+        if size > self._segment > 0:  # set for shorter rows before: the kernel would cut these to that length
+            self._set_segment(0)
+        self._send_messages(data.ctypes.data, n_rows, size, size, data.strides[0], 1, results)
         return results
 
     def _set_segment(self, size: int) -> bool:
@@ -136,36 +139,43 @@ class BatchWriter:
 
     def _send_runs(self, data: NDArray[np.uint8], run: int, results: NDArray[np.uint16]) -> None:
         n_rows, size = data.shape
-        lengths = np.full(-(-n_rows // run), run * size)
-        lengths[-1] = (n_rows - (len(lengths) - 1) * run) * size
-        self._send_messages(data.ctypes.data, len(lengths), lengths, run * size, run, results)
+        n_messages, address = -(-n_rows // run), data.ctypes.data
+        last = (n_rows - (n_messages - 1) * run) * size
+        self._send_messages(address, n_messages, run * size, last, run * size, run, results)
         refused = int(results[0])
         if refused in (errno.EINVAL, errno.EMSGSIZE, errno.EIO):  # larger than the MTU, or no checksum offload
             self.offload = False
             self._sock.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
             self._segment = 0
             results[:] = 0
-            self._send_messages(data.ctypes.data, n_rows, size, size, 1, results)
+            self._send_messages(address, n_rows, size, size, size, 1, results)
 
     def _send_messages(
         self,
         base: int,
         n_messages: int,
-        lengths: NDArray[np.int64] | int,
+        length: int,
+        last_length: int,
         stride: int,
         run: int,
         results: NDArray[np.uint16],
     ) -> None:
         """Send messages at base, base + stride, ..., each of `run` rows, and enter the errno of every row.
 
+        They have `length` bytes each, but for the last. A stream at full rate sends from the same place all the time.
+
         sendmmsg stops at the first refusal and tells its errno only when that message is the first of a call: so the
         call is repeated from there, the refused message is noted and passed over.
         """
         if n_messages > len(self._headers):
             self._resize(n_messages)
-        np.multiply(self._steps[:n_messages], np.uintp(stride), out=self._bases[:n_messages])
-        self._bases[:n_messages] += np.uintp(base)
-        self._lengths[:n_messages] = lengths
+        layout = (base, n_messages, length, last_length, stride)
+        if layout != self._laid_out:
+            np.multiply(self._steps[:n_messages], np.uintp(stride), out=self._bases[:n_messages])
+            self._bases[:n_messages] += np.uintp(base)
+            self._lengths[:n_messages] = length
+            self._lengths[n_messages - 1 : n_messages] = last_length
+            self._laid_out = layout
         stamps, base_number = self._stamps, self.next_number
         self.next_number += n_messages
         if stamps is not None and stamps.is_numbering:

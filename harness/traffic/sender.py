@@ -45,14 +45,26 @@ def check_size(size: int) -> None:
 
 @dataclass(slots=True)
 class Probes:
-    """Probes that are due: numbers and due times, shape (n,), and bytes, shape (n, size), valid until the next take."""
+    """Probes that are due, with consecutive numbers: due times, shape (n,), and bytes, shape (n, size), both read-only.
 
-    seq: NDArray[np.int64]
+    The bytes are valid until the next take.
+    """
+
+    first_seq: int
     due_ns: NDArray[np.int64]
     data: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return len(self.seq)
+        return len(self.due_ns)
+
+    @property
+    def seq(self) -> NDArray[np.int64]:
+        """Sequence numbers, shape (n,)."""
+        return np.arange(self.first_seq, self.first_seq + len(self), dtype=np.int64)
+
+    def after(self, place: int) -> Probes:
+        """Return those from `place` on."""
+        return Probes(self.first_seq + place, self.due_ns[place:], self.data[place:])
 
 
 class StreamSender:
@@ -68,6 +80,10 @@ class StreamSender:
       count, duration_ns: where it ends, whichever comes first; None for neither.
       has_pattern: fill the payload with the pattern that the receiver checks.
       capacity: most probes handed out at a time.
+
+    Attributes:
+      n_taken: probes handed out so far.
+      is_unpaced: all are due at once (rate max): the clock tells when the stream ends, and nothing else.
     """
 
     def __init__(
@@ -96,7 +112,9 @@ class StreamSender:
         self._n_ahead_from = 0
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
-        self._is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
+        self.is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
+        self._at_once = np.zeros(PIECE if self.is_unpaced else 0, dtype=np.int64)
+        self._at_start_ns = self._at_once + start_ns
         identity = {"stream_id": stream_id, "epoch": epoch, "flags": self._flags}
         identity |= {"schedule_start_ns": start_ns, "interval_ns": schedule.interval_ns}
         self._single = SingleStamp(np.zeros((1, size), dtype=np.uint8), **identity)
@@ -127,21 +145,29 @@ class StreamSender:
 
     def take(self, now_ns: int) -> Probes:
         """Return the probes due by now, stamped now; empty while none is due or the catch-up limit is reached."""
+        if self.is_unpaced:
+            return self._take_unpaced(now_ns)
         place = self.n_taken - self._n_ahead_from
-        if self.duration_ns is not None and self._is_unpaced and now_ns - self.start_ns >= self.duration_ns:
-            self._ahead, self._is_exhausted = (
-                self._ahead[:place],
-                True,
-            )  # due times do not tell when to end, the clock does
         n = int(np.searchsorted(self._ahead[place:], now_ns - self.start_ns, side="right"))
         n = min(n, self._capacity, self._allowance(n, now_ns))
-        seq = np.arange(self.n_taken, self.n_taken + n, dtype=np.int64)
-        due_ns = self.start_ns + self._ahead[place : place + n]
+        return self._stamped(self.start_ns + self._ahead[place : place + n], now_ns)
+
+    def _take_unpaced(self, now_ns: int) -> Probes:
+        """Return as many as fit, with nothing to look up: at a rate of millions that would take a good part of it."""
+        place, offset_ns = self.n_taken - self._n_ahead_from, now_ns - self.start_ns
+        if self.duration_ns is not None and offset_ns >= self.duration_ns:
+            self._ahead, self._is_exhausted = self._ahead[:place], True
+        n = min(len(self._ahead) - place, self._capacity) if offset_ns >= 0 else 0
+        return self._stamped(self._at_start_ns[:n], now_ns)
+
+    def _stamped(self, due_ns: NDArray[np.int64], now_ns: int) -> Probes:
+        """Return the next probes, written and taken."""
+        first_seq, n = self.n_taken, len(due_ns)
         self.skip(n)
         if n == 1:
-            self._single.stamp(int(seq[0]), now_ns)
-            return Probes(seq, due_ns, self._single.rows)
-        return Probes(seq, due_ns, self._batch.stamp(self.n_taken - n, n, now_ns))
+            self._single.stamp(first_seq, now_ns)
+            return Probes(first_seq, due_ns, self._single.rows)
+        return Probes(first_seq, due_ns, self._batch.stamp(first_seq, n, now_ns))
 
     @property
     def row(self) -> NDArray[np.uint8]:
@@ -224,7 +250,7 @@ class StreamSender:
     def _allowance(self, n_due: int, now_ns: int) -> int:
         """Return how many probes may leave now: all of a normal tick, or what the catch-up limit leaves."""
         if self.schedule.interval_ns == 0 and n_due >= self._capacity:
-            return n_due  # rate max, or a frame larger than a batch: nothing to catch up with
+            return n_due  # a frame larger than a batch: nothing to catch up with
         if now_ns - self._catch_up_from_ns >= CATCH_UP_PERIOD_NS:
             self._catch_up_from_ns, self._n_caught_up = now_ns, 0
         allowance = max(0, self.catch_up_limit - self._n_caught_up)
@@ -237,7 +263,7 @@ class StreamSender:
         if self._is_exhausted:
             return
         n = PIECE if self.count is None else max(0, min(PIECE, self.count - self.n_taken))
-        ahead = self.schedule.offsets_ns(self.n_taken, n)
+        ahead = self._at_once[:n] if self.is_unpaced else self.schedule.offsets_ns(self.n_taken, n)
         if self.duration_ns is not None:
             ahead = ahead[: np.searchsorted(ahead, self.duration_ns, side="left")]
         self._is_exhausted = len(ahead) < PIECE

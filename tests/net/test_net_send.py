@@ -4,6 +4,7 @@ import errno
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -260,3 +261,17 @@ def test_one_row_is_tried_again_when_interrupted_and_refused_as_others_are(monke
         assert [send(), send(), send()] == [0, errno.EAGAIN, errno.EPERM]
         answers[:] = [errno.EINTR] * 5000
         assert send() == errno.EINTR
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="offload is Linux's")
+@pytest.mark.parametrize("offload", [False, True])
+def test_batches_of_changing_shapes_arrive_whole(offload: bool) -> None:
+    """What was laid out for the batch before is used again only for one at the same place and of the same shape."""
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+    buffer = payloads(150, 128)
+    with receiver, open_sender(endpoint, interface="lo", offload=offload) as sender:
+        for rows in (buffer, buffer, buffer[:149], buffer[:70], buffer[5:75], buffer[:70, :100], buffer[:1], buffer):
+            buffer[:, 50] += 1
+            assert not sender.send_nowait(rows).any()
+            assert read_all(receiver, len(rows))[0] == [row.tobytes() for row in rows]

@@ -88,6 +88,14 @@ def test_ending_early_sends_what_was_due_and_nothing_later() -> None:
     assert sender.next_due_ns is None
 
 
+def test_rest_of_probes_keeps_their_numbers() -> None:
+    probes = make_sender().take(START + 5 * MS)
+    rest = probes.after(2)
+    assert rest.seq.tolist() == [2, 3, 4, 5]
+    assert rest.due_ns.tolist() == [START + seq * MS for seq in rest.seq.tolist()]
+    assert [SCHEMA.parse(row.tobytes()).sequence for row in rest.data] == [2, 3, 4, 5]
+
+
 def test_end_probe_carries_the_count() -> None:
     sender = make_sender()
     sender.take(START + 9 * MS)
@@ -144,6 +152,19 @@ def test_late_probes_one_by_one_leave_at_the_limit() -> None:
 def test_size_that_no_probe_can_have_is_refused(size: int) -> None:
     with pytest.raises(UsageError, match="64 to 65507"):
         make_sender(size=size)
+
+
+@pytest.mark.parametrize("capacity", [100, 4096, 5000])
+def test_unpaced_stream_hands_out_all_that_fits_and_ends_by_count(capacity: int) -> None:
+    sender, numbers = make_sender(Constant(0), count=9_001, capacity=capacity), []
+    assert len(sender.take(START - 1)) == 0
+    while sender.next_due_ns is not None:
+        probes = sender.take(START + 5)
+        assert 0 < len(probes) == len(probes.seq) == len(probes.data) <= capacity
+        assert set(probes.due_ns.tolist()) == {START}
+        assert SCHEMA.parse(probes.data[-1].tobytes()).sequence == probes.seq[-1]
+        numbers += probes.seq.tolist()
+    assert numbers == list(range(9_001))
 
 
 def test_unpaced_stream_ends_by_the_clock() -> None:
