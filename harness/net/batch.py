@@ -89,6 +89,9 @@ class Writer(Protocol):
     def rehearse(self) -> bool:
         """Go the way of what `one` returns as far as that can be without sending; return whether it is refused."""
 
+    def run_length(self, size: int, /) -> int:
+        """Return how many rows of a size go out as one buffer, 1 without offload."""
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each, 0 where it went out."""
 

@@ -111,14 +111,18 @@ class BatchWriter:
             return False
         return _libc.sendto(self._sock.fileno(), self._nothing) != 0
 
+    def run_length(self, size: int) -> int:
+        """Return how many rows of a size go out as one buffer, 1 without offload."""
+        return min(_MAX_SEGMENTS, (LARGEST_DATAGRAM - 48) // size) if self.offload and size else 1
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)
         n_rows, size = data.shape
         if data.strides[1] != 1 and size > 1:
             data = np.ascontiguousarray(data)
-        if self.offload and size and n_rows > 1:
-            run = min(_MAX_SEGMENTS, (LARGEST_DATAGRAM - 48) // size)
+        if n_rows > 1:
+            run = self.run_length(size)
             if run > 1 and self._set_segment(size):
                 self._send_runs(np.ascontiguousarray(data), run, results)
                 return results

@@ -114,6 +114,10 @@ class PortableWriter:
         """Do nothing, and return False: the socket module has no way that ends before the datagram is sent."""
         return False
 
+    def run_length(self, _size: int) -> int:
+        """Return 1: each row goes out by itself."""
+        return 1
+
     def send(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send each row; return the errno of each: 0 where it went out, EAGAIN from where the socket is full."""
         results = np.zeros(len(data), np.uint16)

@@ -168,6 +168,10 @@ class SenderSocket:
         """
         return self._writer.rehearse()
 
+    def run_length(self, size: int) -> int:
+        """Return how many datagrams of a size go out as one buffer, 1 without offload."""
+        return self._writer.run_length(size)
+
     @property
     def next_number(self) -> int:
         """With `tx_stamps`, number of the first row of the next `send_nowait`; each has one, whatever becomes of it."""

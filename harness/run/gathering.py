@@ -26,6 +26,9 @@ _FADE = 0.95
 _BUSY_ROWS, _ENOUGH_ROWS = 32, 3600
 """A read with fewer rows than the first is of a slow stream; with more than the second, little is left to be gained."""
 
+_SILENCE_NS = 2 * PAUSE_NS
+"""After so long without a read, what was read says nothing of the rate at which more will come."""
+
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
@@ -75,7 +78,7 @@ class Gathering:
             self._datagram_bytes = max(self._waiting_bytes / n_rows, _LEAST_DATAGRAM_BYTES)
         self._waiting_bytes = None
         self._per_ns = max(n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
-        if is_full or n_rows < _BUSY_ROWS:
+        if is_full or n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS:
             return 0
         room = min(self._buffer_bytes / self._datagram_bytes / SHARE, _ENOUGH_ROWS)
         pause = min(PAUSE_NS, int(room / self._per_ns))

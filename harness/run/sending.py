@@ -112,6 +112,7 @@ class Sending:
             duration_ns=plan.duration_ns,
             has_pattern=plan.has_pattern,
             capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
+            run=socket.run_length(plan.size),
         )
         self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
         coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0

@@ -80,6 +80,7 @@ class StreamSender:
       count, duration_ns: where it ends, whichever comes first; None for neither.
       has_pattern: fill the payload with the pattern that the receiver checks.
       capacity: most probes handed out at a time.
+      run: of more than so many a multiple is handed out, and the rest with those that are due next.
 
     Attributes:
       n_taken: probes handed out so far.
@@ -100,13 +101,14 @@ class StreamSender:
         duration_ns: int | None = None,
         has_pattern: bool = False,
         capacity: int = 256,
+        run: int = 1,
     ) -> None:
         check_size(size)
         self.number, self.stream_id, self.epoch, self.group = number, stream_id, epoch, group
         self.schedule, self.size, self.start_ns = schedule, size, start_ns
         self.count, self.duration_ns = count, duration_ns
         self.n_taken = 0
-        self._capacity = capacity
+        self._capacity, self._run = capacity, run
         self._flags = FLAG_PATTERN if has_pattern else 0
         self._ahead = np.empty(0, dtype=np.int64)
         self._n_ahead_from = 0
@@ -150,6 +152,8 @@ class StreamSender:
         place = self.n_taken - self._n_ahead_from
         n = int(np.searchsorted(self._ahead[place:], now_ns - self.start_ns, side="right"))
         n = min(n, self._capacity, self._allowance(n, now_ns))
+        if n > self._run:
+            n -= n % self._run
         return self._stamped(self.start_ns + self._ahead[place : place + n], now_ns)
 
     def _take_unpaced(self, now_ns: int) -> Probes:

@@ -32,6 +32,14 @@ def test_slow_streams_full_reads_and_small_buffers_are_read_at_once() -> None:
     assert Gathering(212_992, lambda: None, 0).pause_ns(200, False, MS) == 0
 
 
+def test_the_first_read_after_a_silence_is_followed_by_another_at_once() -> None:
+    gathering = Gathering(16_000_000, lambda: None, 0)
+    assert gathering.pause_ns(4096, False, 1_000 * MS) == 0
+    assert gathering.pause_ns(4096, False, 1_001 * MS) == 0  # more than 4,000 a millisecond: no time for a pause
+    assert gathering.pause_ns(400, False, 1_021 * MS) == 0
+    assert Gathering(16_000_000, lambda: None, 0).pause_ns(400, False, 20 * MS) > 0
+
+
 def test_a_burst_is_remembered_between_bursts() -> None:
     gathering = Gathering(4_000_000, lambda: None, 0)
     assert gathering.pause_ns(1_000, False, MS) == 0
