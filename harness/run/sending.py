@@ -26,7 +26,7 @@ MAX_ERRNO_EVENTS = 20
 TURN_NS = 10_000_000
 """A stream at full rate that is alone lets the event loop have its turn this often: one costs a third of a batch."""
 
-LOG_NS = 500_000_000
+LOG_NS = 1_000_000_000
 """A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
 
 SETTLE_S, SETTLE_ROWS = 0.1, 128
@@ -164,7 +164,7 @@ class Sending:
         """Send block by block; the event loop has its turns in between."""
         clock = self.recorder.clock
         stream = PreciseStream(sender, send_row, socket.rehearse, clock.to_monotonic)
-        log_ns = 0
+        log_ns = (sender.next_due_ns or 0) + LOG_NS
         try:
             while (due_ns := sender.next_due_ns) is not None:
                 await pace.approach(clock.to_monotonic(due_ns))
