@@ -53,7 +53,7 @@ class Gathering:
     def __init__(self, buffer_bytes: int, queued_bytes: Callable[[], int | None], now_ns: int) -> None:
         self._buffer_bytes, self._queued_bytes, self._last_ns = buffer_bytes, queued_bytes, now_ns
         self._waiting_bytes: int | None = None
-        self._n_pauses = 0
+        self._n_pauses = self._n_rows = 0
         self._datagram_bytes = float(_DATAGRAM_BYTES)
         self._per_ns = 0.0
 
@@ -73,15 +73,20 @@ class Gathering:
           is_full: whether it took as many as one can.
           now_ns: when it was.
         """
-        elapsed_ns, self._last_ns = now_ns - self._last_ns, now_ns
+        elapsed_ns = now_ns - self._last_ns
         if self._waiting_bytes and n_rows and not is_full:
             self._datagram_bytes = max(self._waiting_bytes / n_rows, _LEAST_DATAGRAM_BYTES)
         self._waiting_bytes = None
-        self._per_ns = max(n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
-        if is_full or n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS:
+        self._n_rows += n_rows
+        is_slow = False
+        if elapsed_ns >= LEAST_PAUSE_NS or not self._per_ns:  # a shorter time says nothing of a rate
+            is_slow = self._n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS
+            self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
+            self._last_ns, self._n_rows = now_ns, 0
+        if is_full or is_slow:
             return 0
         room = min(self._buffer_bytes / self._datagram_bytes / SHARE, _ENOUGH_ROWS)
-        pause = min(PAUSE_NS, int(room / self._per_ns))
+        pause = min(PAUSE_NS, int(room / self._per_ns)) if self._per_ns else 0
         return pause if pause >= LEAST_PAUSE_NS else 0
 
 
