@@ -2,9 +2,9 @@
 
     python -m harness.bench.bare send|receive JSON
 
-It sets the same socket options as the engine, so that the kernel does the same work for each packet, and moves packets
-by the same recvmmsg and sendmmsg over the same kind of arrays, in the same batches: as many a call, and the same pauses
-between two reads. `is_eager` leaves the pauses out and sends smaller batches. `stamps` makes the receiver the witness
+It sets the same socket options as the engine and asks for the source address, too, so that the kernel does the same
+work for each packet, and moves packets by the same recvmmsg and sendmmsg over the same kind of arrays, in the same
+batches: as many a call, and the same pauses between two reads. `is_eager` leaves the pauses out and sends smaller batches. `stamps` makes the receiver the witness
 of a sender's pace: it then keeps the kernel's stamp of each packet, and reads at once.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 from harness.model import Membership, parse_endpoint
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
-from harness.net._slots import addresses
+from harness.net._slots import addresses, spaced_rows
 from harness.net.batch_reader import AT_ONCE
 from harness.net.interfaces import interface_index
 from harness.net.offload_reader import GRO_BUFFERS
@@ -35,7 +35,7 @@ from harness.run.gathering import Gathering
 IDLE_S = 0.4
 """A receiver ends when nothing has come for so long, after something had."""
 
-CONTROL_BYTES = 192
+CONTROL_BYTES, NAME_BYTES = 192, 16
 GRO_WIDTH = 65_535
 EAGER_BATCH = 256
 SEGMENTS = 64
@@ -49,16 +49,18 @@ def main() -> None:
 
 
 def _messages(n: int, width: int, control: bool) -> tuple[np.ndarray[Any, Any], ...]:
-    """Return headers, data and control rows, pointing at each other."""
-    data = np.zeros((n, width), np.uint8)
+    """Return headers, data, rows of control messages and source address, and vectors, pointing at each other."""
+    data = spaced_rows(n, width)
+    data[:] = 0
     iov, headers = np.zeros(n, _libc.IOVEC), np.zeros(n, _libc.MMSGHDR)
     iov["base"] = addresses(data)
     iov["length"] = width
     header = headers["header"]
     header["iov"] = addresses(iov)
     header["iov_length"] = 1
-    rows = np.zeros((n, CONTROL_BYTES if control else 1), np.uint8)
+    rows = np.zeros((n, NAME_BYTES + CONTROL_BYTES if control else 1), np.uint8)
     if control:
+        header["name"], header["name_length"] = addresses(rows[:, CONTROL_BYTES:]), NAME_BYTES
         header["control"] = addresses(rows)
         header["control_length"] = CONTROL_BYTES
     return headers, data, rows, iov

@@ -18,7 +18,7 @@ OFFLOAD_BACK_OFF = (0.9, 0.75, 0.6, 0.45)
 
 QUICK_BACK_OFF = (0.5,)
 
-STEADY = 4
+STEADY = 8
 """CPU a packet is measured over so many times as long: start and end of a run are in it, too, for our receiver."""
 
 

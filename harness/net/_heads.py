@@ -12,7 +12,6 @@ from harness.model.datagrams import DATAGRAM_DTYPE, FLOW_BYTES
 from harness.model.packets import PacketArray, PacketFlag
 from harness.net import _libc
 from harness.net._control import ControlParser
-from harness.net._libc import MMSGHDR
 from harness.net._slots import (
     ALL_CONTROL_BYTES,
     CONTROL_BYTES_IPV4,
@@ -39,7 +38,8 @@ class Heads:
 
     Args:
       sock: non-blocking, with the control messages already asked for.
-      parts: where the bytes of a datagram go, as for `Slots`, shape (capacity, width of the part) each.
+      capacity: most datagrams, or buffers of them, read at a time.
+      parts: where the bytes of a datagram go, as for `Slots`, shape (`capacity` or more, width of the part) each.
       has_more: control messages of the network card or of runs were asked for, too.
 
     Attributes:
@@ -50,13 +50,13 @@ class Heads:
       parser: what the control messages said.
     """
 
-    def __init__(self, sock: socket.socket, parts: list[NDArray[np.uint8]], *, has_more: bool) -> None:
-        capacity = len(parts[0])
+    def __init__(self, sock: socket.socket, capacity: int, parts: list[NDArray[np.uint8]], *, has_more: bool) -> None:
         self._sock = sock
         self._width = sum(part.shape[1] for part in parts)
         is_v4 = sock.family == socket.AF_INET
         control_bytes = CONTROL_BYTES_IPV4 if is_v4 else CONTROL_BYTES_IPV6
         self._slots = slots = Slots(
+            capacity,
             parts,
             _SOCKADDR_IN_BYTES if is_v4 else _SOCKADDR_IN6_BYTES,
             NAME_BYTES_IPV4 if is_v4 else NAME_BYTES_IPV6,
@@ -81,14 +81,14 @@ class Heads:
         """Read what waits in the socket and return how many datagrams, or buffers of them, that was. Never blocks.
 
         Args:
-          first: the row that is filled first.
+          first: the row of the parts that is filled first.
           n_rows: most rows filled.
 
         Raises:
           OSError: the kernel refuses.
         """
-        address = self._slots.address + first * MMSGHDR.itemsize
-        n_read, number = _libc.recvmmsg(self._sock.fileno(), address, n_rows, _RECEIVE_FLAGS)
+        self._slots.point_at(first)
+        n_read, number = _libc.recvmmsg(self._sock.fileno(), self._slots.address, n_rows, _RECEIVE_FLAGS)
         if n_read > 0:
             return n_read
         if number in AGAIN or number in PENDING or n_read == 0:

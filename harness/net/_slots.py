@@ -24,14 +24,16 @@ CONTROL_BYTES_IPV4, CONTROL_BYTES_IPV6, ALL_CONTROL_BYTES = 112, 128, 192
 IPv6; 176 with the stamps of the network card and runs of segments, too."""
 
 _CACHE_LINE = 64
+_ADDRESS_BITS = 8 * WORD_BYTES
 
 
 class Slots:
     """Headers and slots for the rows of one reader.
 
     Args:
-      parts: where the bytes of a datagram go, one part after the other: rows of each, shape (capacity, width), uint8,
-        alive as long as this is.
+      capacity: how many rows there are.
+      parts: where the bytes of a datagram go, one part after the other: rows of each, shape (`capacity` or more,
+        width), uint8, alive as long as this is.
       name_length: bytes of the socket's addresses; the kernel writes it back as it is.
       name_bytes, control_bytes: room for address and control messages of a row.
 
@@ -42,16 +44,22 @@ class Slots:
     """
 
     def __init__(
-        self, parts: Sequence[NDArray[np.uint8]], name_length: int, name_bytes: int, control_bytes: int
+        self,
+        capacity: int,
+        parts: Sequence[NDArray[np.uint8]],
+        name_length: int,
+        name_bytes: int,
+        control_bytes: int,
     ) -> None:
-        capacity = len(parts[0])
         self._name_bytes, self._control_bytes = name_bytes, control_bytes
         self._slot_bytes = name_bytes + control_bytes
         slots, messages = np.zeros((capacity, self._slot_bytes), np.uint8), np.zeros(capacity, MMSGHDR)
         self.names, self.control = slots[:, :name_bytes], slots[:, name_bytes:]
+        self._parts, self._first = parts, 0
         self._iov = np.zeros((capacity, len(parts)), _libc.IOVEC)
         for column, part in enumerate(parts):
-            self._iov["base"][:, column], self._iov["length"][:, column] = addresses(part), part.shape[1]
+            self._iov["base"][:, column] = addresses(part[:capacity])
+            self._iov["length"][:, column] = part.shape[1]
         header = messages["header"]
         header["name"], header["name_length"] = addresses(self.names), name_length
         header["iov"], header["iov_length"] = addresses(self._iov), len(parts)
@@ -64,6 +72,13 @@ class Slots:
         self._take_stamps(0)
         self.address, self._slots_at = messages.ctypes.data, slots.ctypes.data
         self._like_messages_at = self._like_slot_at = 0
+
+    def point_at(self, first: int) -> None:
+        """Have the bytes of the next datagrams go to the rows of the parts from `first` on."""
+        if first != self._first:
+            for column, part in enumerate(self._parts):
+                self._iov["base"][:, column] += np.uintp((first - self._first) * part.strides[0] % 2**_ADDRESS_BITS)
+            self._first = first
 
     def clear(self, n_rows: int) -> None:
         """Make the first rows ready for the next read."""

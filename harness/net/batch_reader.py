@@ -26,25 +26,38 @@ AT_ONCE = 1920
 class BatchReader:
     """Reads a socket by recvmmsg.
 
+    What is alike can be gathered from several system calls and be looked at together: headers and control messages
+    have told all they tell by then and are used again, which keeps them in the cache.
+
     Args:
       sock: non-blocking, with the control messages already asked for.
       width: bytes of payload kept of each datagram.
       capacity: most datagrams of one `read`.
       stamps: whose were asked for.
-
-    Attributes:
-      is_full: whether the last system call took as many as it could.
-      n_gathered: datagrams that the next `read` will return, whatever it reads.
     """
 
     path, offload = "batch", False
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int, stamps: RxSource = "kernel") -> None:
-        self.is_full, self.n_gathered = False, 0
+        self._n_alike = 0
+        self._odd = slice(0, 0)  # rows of a read that is not like the gathered ones, and comes after them
+        self._is_full = False
         self._front = np.zeros((capacity, min(width, FRONT_BYTES)), np.uint8)
         self._rows = spaced_rows(capacity, width)
+        self._arrivals_ns = np.zeros(capacity, np.int64)
         parts = [self._front, self._rows[:, FRONT_BYTES:]] if width > FRONT_BYTES else [self._front]
-        self._heads = Heads(sock, parts, has_more=stamps == "hardware")
+        self._at_once = min(capacity, AT_ONCE)
+        self._heads = Heads(sock, self._at_once, parts, has_more=stamps == "hardware")
+
+    @property
+    def n_gathered(self) -> int:
+        """Datagrams that were taken out of the socket, for the next `read` or two."""
+        return self._n_alike + self._odd.stop - self._odd.start
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the last system call took as many as it could, or a `read` has left something for the next."""
+        return self._is_full or self._odd.stop > 0
 
     @property
     def last_drops(self) -> int | None:
@@ -59,25 +72,37 @@ class BatchReader:
     @property
     def can_gather(self) -> bool:
         """Whether there is room for one system call more than that of the next `read`."""
-        return len(self._front) - self.n_gathered >= 2 * AT_ONCE
+        return len(self._front) - self._n_alike >= 2 * AT_ONCE and not self._odd.stop
 
     def gather(self) -> int:
-        """Read what waits in the socket, keep it for the next `read`, and return how many that was. Never blocks."""
-        n_rows = min(AT_ONCE, len(self._front) - self.n_gathered)
-        n_read = self._heads.receive(self.n_gathered, n_rows)
-        self.is_full = n_read == n_rows
-        self.n_gathered += n_read
+        """Read what waits in the socket, keep it for `read`, and return how many datagrams that was. Never blocks."""
+        first = self._n_alike
+        n_rows = min(self._at_once, len(self._front) - first)
+        if self._odd.stop or not n_rows:
+            return 0
+        n_read = self._heads.receive(first, n_rows)
+        self._is_full = n_read == n_rows
+        rows = slice(first, first + n_read)
+        if n_read and (arrivals_ns := self._heads.take_alike(n_read)) is not None:  # nearly always
+            self._arrivals_ns[rows] = arrivals_ns
+            self._n_alike += n_read
+        elif n_read:
+            self._odd = rows
         return n_read
 
     def read(self) -> Alike | Datagrams | None:
-        """Return what was gathered and what waits in the socket, at most `capacity`; None for nothing. Never blocks."""
+        """Return what was gathered and what waits in the socket, at most `capacity`; None for nothing. Never blocks.
+
+        What is not like the gathered is left for the next `read`.
+        """
         self.gather()
-        n_read, self.n_gathered = self.n_gathered, 0
-        if not n_read:
+        if self._n_alike:
+            rows, self._n_alike = slice(0, self._n_alike), 0
+            return Alike(self._front[rows], self._rows[rows], self._heads.like, self._arrivals_ns[rows])
+        rows, self._odd = self._odd, slice(0, 0)
+        n_rows = rows.stop - rows.start
+        if not n_rows:
             return None
-        heads, front, rows = self._heads, self._front[:n_read], self._rows[:n_read]
-        if (arrivals_ns := heads.take_alike(n_read)) is not None:  # nearly always
-            return Alike(front, rows, heads.like, arrivals_ns)
-        kept = heads.fill(n_read)
-        rows[:, :FRONT_BYTES] = front
-        return Datagrams(rows, kept, heads.meta[:n_read])
+        kept, data = self._heads.fill(n_rows), self._rows[rows]
+        data[:, :FRONT_BYTES] = self._front[rows]
+        return Datagrams(data, kept, self._heads.meta[:n_rows])

@@ -63,7 +63,7 @@ class OffloadReader:
         self._first[:] = 0
         self._rest = spaced_rows(capacity, LARGEST_DATAGRAM - _FIRST_BYTES)
         self._rest[:] = 0
-        self._heads = Heads(sock, [self._first, self._rest], has_more=True)
+        self._heads = Heads(sock, capacity, [self._first, self._rest], has_more=True)
         self._flat = np.empty(0, np.uint8)
         self._alike: _Alike | None = None
 

@@ -325,7 +325,7 @@ class Receiving:
                     await trio.sleep(0.01)
                     continue
                 n_errors, n_left = 0, (n_left if is_more else MOST_AT_ONCE) - 1
-                pause_ns = gathering.pause_ns(len(datagrams) - n_gathered, socket.is_full, time.monotonic_ns())
+                pause_ns = gathering.pause_ns(max(0, len(datagrams) - n_gathered), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
 
     async def _gather(self, socket: ReceiverSocket, gathering: Gathering, rest: Rest, pause_ns: int) -> None:

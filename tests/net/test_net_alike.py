@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from net_helpers import kernel_stamps, next_port, payloads, read_all
 
 from harness.model import Alike, Datagrams, Endpoint, Membership, PacketFlag
+from harness.net.batch_reader import AT_ONCE
 from harness.net.opening import open_receiver
 from harness.net.receiver import ReceiverSocket
 from harness.net.sender import SenderSocket, open_sender
@@ -111,3 +112,36 @@ def test_what_came_before_a_group_was_left_was_asked_for() -> None:
         assert isinstance(found, Datagrams)
         assert len(found) == 40
         assert not (found.meta["flags"] & PacketFlag.MISDELIVERED).any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(bursts=st.lists(st.tuples(BURST, st.booleans()), min_size=2, max_size=12))
+def test_what_is_gathered_over_several_reads_comes_in_order_and_whole(
+    bursts: list[tuple[tuple[int, int, int], bool]],
+) -> None:
+    endpoint = group()
+    (receiver,) = open_receiver(
+        [Membership(endpoint, "lo")], width=100, capacity=2 * AT_ONCE + 70, buffer_bytes=1_000_000
+    )
+    first, second = (open_sender(endpoint, interface="lo", ttl=ttl) for ttl in (3, 4))
+    sent: list[tuple[bytes, int]] = []
+    with receiver, first, second:
+        rows, ttls, stamps = [], [], []
+        for number, ((sender, n, size), is_read) in enumerate(bursts):
+            data = payloads(n + number, size)[number:]
+            assert not (first, second)[sender].send_nowait(data).any()
+            sent += [(row.tobytes()[:100], 3 + sender) for row in data]
+            if not is_read:
+                receiver.gather_nowait()
+                continue
+            while (batch := receiver.receive_nowait()) is not None:
+                rows += [bytes(row[:kept]) for row, kept in zip(batch.data, batch.kept, strict=True)]
+                ttls += batch.meta["ttl"].tolist()
+                stamps += batch.meta["rx_ns"].tolist()
+            assert receiver.n_gathered == 0
+        while (batch := receiver.receive_nowait()) is not None:
+            rows += [bytes(row[:kept]) for row, kept in zip(batch.data, batch.kept, strict=True)]
+            ttls += batch.meta["ttl"].tolist()
+            stamps += batch.meta["rx_ns"].tolist()
+    assert list(zip(rows, ttls, strict=True)) == sent
+    assert stamps == sorted(stamps)
