@@ -23,8 +23,8 @@ SHARE = 3
 _FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
-_BUSY_ROWS, _ENOUGH_ROWS = 32, 3600
-"""A read with fewer rows than the first is of a slow stream; with more than the second, little is left to be gained."""
+_BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
+"""A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
 
 _SILENCE_NS = 2 * PAUSE_NS
 """After so long without a read, what was read says nothing of the rate at which more will come."""
@@ -82,6 +82,8 @@ class Gathering:
         if elapsed_ns >= LEAST_PAUSE_NS or not self._per_ns:  # a shorter time says nothing of a rate
             is_slow = self._n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS
             self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
+            if elapsed_ns > _SILENCE_NS:
+                self._per_ns = 0.0  # the next read tells more
             self._last_ns, self._n_rows = now_ns, 0
         if is_full or is_slow:
             return 0

@@ -34,8 +34,8 @@ MAX_FINAL_BATCHES = 10_000
 MOST_AT_ONCE = 4
 """Full reads of one socket in a row, before the event loop and its other sockets get their turn."""
 
-CAPACITY, CAPACITY_OF_MANY = 7680, 480
-"""Datagrams looked at together at most, with one group and with several. Their rows take 16 MiB and 1 MiB once they are
+CAPACITY, CAPACITY_OF_MANY = 15_360, 480
+"""Datagrams looked at together at most, with one group and with several. Their rows take 31 MiB and 1 MiB once they are
 filled, but for the first 64 bytes of each datagram; from 4 MiB on that is in huge pages.
 """
 

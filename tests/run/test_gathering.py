@@ -37,6 +37,8 @@ def test_the_first_read_after_a_silence_is_followed_by_another_at_once() -> None
     assert gathering.pause_ns(4096, False, 1_000 * MS) == 0
     assert gathering.pause_ns(4096, False, 1_001 * MS) == 0  # more than 4,000 a millisecond: no time for a pause
     assert gathering.pause_ns(400, False, 1_021 * MS) == 0
+    assert gathering.pause_ns(4096, False, 3_000 * MS) == 0
+    assert gathering.pause_ns(400, False, 3_000 * MS + 100_000) == 0  # 4,000 a millisecond, in so short a time
     assert Gathering(16_000_000, lambda: None, 0).pause_ns(400, False, 20 * MS) > 0
 
 
