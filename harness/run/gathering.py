@@ -47,7 +47,7 @@ class Gathering:
 
     >>> gathering = Gathering(16_000_000, lambda: None, 0)
     >>> gathering.pause_ns(200, False, 1_000_000), gathering.pause_ns(3, False, 2_000_000)
-    (11574074, 0)
+    (9000000, 0)
     """
 
     def __init__(self, buffer_bytes: int, queued_bytes: Callable[[], int | None], now_ns: int) -> None:
