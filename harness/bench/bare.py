@@ -5,8 +5,8 @@
 It sets the same socket options as the engine and asks for the source address, too, so that the kernel does the same
 work for each packet, and moves packets by the same recvmmsg and sendmmsg over the same kind of arrays, in the same
 batches: as many a call, and the same pauses between two reads. `is_eager` leaves the pauses out and sends smaller
-batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the kernel's stamp of each packet, and
-reads at once.
+batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the kernel's stamp of each packet,
+and reads at once.
 """
 
 from __future__ import annotations
