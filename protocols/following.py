@@ -27,6 +27,7 @@ _NUMBER, _TIME, _CHECK_HALF = 2, 3, 15
 FOLLOWED_ROWS = 2048
 """Packets that are read at a time: what it takes beside them stays in a processor's cache, which nothing else does from
 one read of a socket to the next."""
+_MASK = np.tile(np.where(np.isin(np.arange(_WORDS), _OWN), np.uint64(0), ~np.uint64(0)), FOLLOWED_ROWS)
 _BLOCK_ROWS = 8192
 """Packets of trains that are proven at a time: what they are compared with stays in a processor's cache."""
 
@@ -52,13 +53,11 @@ class ProbeFollower:
     def __init__(self, header: NDArray[np.uint8]) -> None:
         words = np.ascontiguousarray(header[: 8 * _WORDS]).view(np.uint64).copy()
         words[_OWN] = 0
-        mask = np.full(_WORDS, ~np.uint64(0))
-        mask[_OWN] = 0
         fixed = int(words.view(">u4").sum(dtype=np.uint64))
         self._own_sum = np.uint32((_SUM - fixed) & _SUM)  # what the halves of the others have to add up to
-        self._mask, self._expected = np.tile(mask, FOLLOWED_ROWS), np.tile(words, FOLLOWED_ROWS)
-        self._found, self._is_same = np.empty_like(self._mask), np.empty(len(self._mask), np.bool_)
-        self._own = np.empty((len(_OWN), FOLLOWED_ROWS), np.uint64)
+        self._expected = words  # one row, and then as many as were ever asked for, like the next three
+        self._found, self._is_same = np.empty(0, np.uint64), np.empty(0, np.bool_)
+        self._own = np.empty((len(_OWN), 0), np.uint64)
         self._block = np.empty((0, _WORDS), np.uint64)
         self._places = np.empty(0, np.int64)
 
@@ -73,8 +72,12 @@ class ProbeFollower:
         """
         words = rows[:, : 8 * _WORDS].view(np.uint64)
         n_rows, n_words = words.shape[0], words.size
+        if len(self._found) < n_words:  # there may be thousands of followers, most of them of a few packets at a time
+            self._expected = np.tile(self._expected[:_WORDS], n_rows)
+            self._found, self._is_same = np.empty(n_words, np.uint64), np.empty(n_words, np.bool_)
+            self._own = np.empty((len(_OWN), n_rows), np.uint64)
         found, is_same = self._found[:n_words], self._is_same[:n_words]
-        np.bitwise_and(words, self._mask[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
+        np.bitwise_and(words, _MASK[:n_words].reshape(n_rows, -1), out=found.reshape(n_rows, -1))
         if not np.equal(found, self._expected[:n_words], out=is_same).all():
             return None
         own, swapped = self._own[:, :n_rows], words.view(">u8")
