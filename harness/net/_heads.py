@@ -131,3 +131,20 @@ class Heads:
         if is_alike.all():
             self.like, self.like_segment = like, int(self.parser.segment[0])
             self._slots.learn(stamp_offset)
+
+
+class HeadsReader:
+    """What readers by recvmmsg have in common; they set `_heads`."""
+
+    path = "batch"
+    _heads: Heads
+
+    @property
+    def last_drops(self) -> int | None:
+        """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
+        return self._heads.parser.last_drops
+
+    @property
+    def hardware_ns(self) -> NDArray[np.int64]:
+        """When the datagrams last read came by the card's own clock, 0 where it says nothing; not with offload."""
+        return self._heads.parser.hardware_ns

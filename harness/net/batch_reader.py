@@ -12,10 +12,9 @@ from __future__ import annotations
 import socket
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.model.datagrams import FRONT_BYTES, Alike, Datagrams
-from harness.net._heads import Heads
+from harness.net._heads import Heads, HeadsReader
 from harness.net._options import RxSource
 from harness.net._slots import spaced_rows
 
@@ -23,7 +22,7 @@ AT_ONCE = 1920
 """Datagrams of one system call at most: of more, the first would have left the processor's cache at its end."""
 
 
-class BatchReader:
+class BatchReader(HeadsReader):
     """Reads a socket by recvmmsg.
 
     What is alike can be gathered from several system calls and be looked at together: headers and control messages
@@ -36,7 +35,7 @@ class BatchReader:
       stamps: whose were asked for.
     """
 
-    path, offload = "batch", False
+    offload = False
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int, stamps: RxSource = "kernel") -> None:
         self._n_alike = 0
@@ -58,16 +57,6 @@ class BatchReader:
     def is_full(self) -> bool:
         """Whether the last system call took as many as it could, or a `read` has left something for the next."""
         return self._is_full or self._odd.stop > 0
-
-    @property
-    def last_drops(self) -> int | None:
-        """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
-        return self._heads.parser.last_drops
-
-    @property
-    def hardware_ns(self) -> NDArray[np.int64]:
-        """When the datagrams last read came by the card's own clock, 0 where it says nothing."""
-        return self._heads.parser.hardware_ns
 
     @property
     def can_gather(self) -> bool:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.model.datagrams import Runs
 from harness.model.packets import PacketArray
-from harness.net._heads import Heads
+from harness.net._heads import Heads, HeadsReader
 from harness.net._linux import SOL_UDP, UDP_GRO
 from harness.net._options import set_option
 from harness.net._slots import spaced_rows
@@ -38,7 +38,7 @@ class _Alike(NamedTuple):
     is_whole: bool
 
 
-class OffloadReader:
+class OffloadReader(HeadsReader):
     """Reads a socket by recvmmsg, runs of equal datagrams as one buffer.
 
     Args:
@@ -50,7 +50,7 @@ class OffloadReader:
       SocketOptionError: the kernel has no UDP_GRO.
     """
 
-    path, offload = "batch", True
+    offload = True
     can_gather, n_gathered = False, 0  # a read of runs is large as it is
 
     def __init__(self, sock: socket.socket, *, width: int, capacity: int) -> None:
@@ -66,16 +66,6 @@ class OffloadReader:
         self._heads = Heads(sock, capacity, [self._first, self._rest], has_more=True)
         self._flat = np.empty(0, np.uint8)
         self._alike: _Alike | None = None
-
-    @property
-    def last_drops(self) -> int | None:
-        """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
-        return self._heads.parser.last_drops
-
-    @property
-    def hardware_ns(self) -> NDArray[np.int64]:
-        """Nothing: runs have the kernel's stamps alone."""
-        return self._heads.parser.hardware_ns
 
     def gather(self) -> int:
         """Keep nothing."""
