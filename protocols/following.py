@@ -22,14 +22,20 @@ _OWN = [2, 3, 7]
 _WORDS = 8
 _FLAGS = slice(6, 8)
 _SUM = 0xFFFFFFFF
-_NUMBER, _TIME, _CHECK_HALF = 2, 3, 15
-"""Where a header holds them: the first two as 64-bit words, the last as a 32-bit one."""
+_NUMBER, _TIME, _CHECK = _OWN
+"""Where a header holds them, in words; the check is the lower half of its word, and the upper one is reserved."""
 FOLLOWED_ROWS = 2048
 """Packets that are read at a time: what it takes beside them stays in a processor's cache, which nothing else does from
 one read of a socket to the next."""
 _MASK = np.tile(np.where(np.isin(np.arange(_WORDS), _OWN), np.uint64(0), ~np.uint64(0)), FOLLOWED_ROWS)
-_BLOCK_ROWS = 8192
-"""Packets of trains that are proven at a time: what they are compared with stays in a processor's cache."""
+_BLOCK_ROWS = 4096
+"""Packets of trains that are compared and then read, before they have left a processor's cache."""
+_ALL_SAME, _OWN_SAME, _TIME_SAME = (
+    int(np.isin(np.arange(_WORDS), words).view(np.uint64)[0]) for words in (range(_WORDS), [_NUMBER, _CHECK], [_TIME])
+)
+"""Eight answers to whether a word is like that of the row before, as one number."""
+
+Words = NDArray[np.int64]
 
 
 class ProbeFollower:
@@ -58,7 +64,7 @@ class ProbeFollower:
         self._expected = words  # one row, and then as many as were ever asked for, like the next three
         self._found, self._is_same = np.empty(0, np.uint64), np.empty(0, np.bool_)
         self._own = np.empty((len(_OWN), 0), np.uint64)
-        self._block = np.empty((0, _WORDS), np.uint64)
+        self._pairs, self._columns = np.empty((0, _WORDS), np.bool_), np.empty((2, 0), np.int64)
         self._places = np.empty(0, np.int64)
 
     def __call__(self, rows: Rows) -> Found | None:
@@ -95,7 +101,8 @@ class ProbeFollower:
     def trains(self, rows: Rows, counts: NDArray[np.int64]) -> Found | None:
         """Return number of the first packet and time of sending of trains, shape (k,) each, if all packets are theirs.
 
-        What every packet of a train has to be follows from the first one, so that comparing proves them.
+        Within a train each packet is like the one before it, but that its number is one more and its check one less;
+        and the first packet of each has to be a sound probe of the stream.
 
         Args:
           rows: packets, shape (n, width), the trains one after the other, contiguous in each row.
@@ -104,36 +111,51 @@ class ProbeFollower:
         Returns:
           None: a packet is no sound probe of the stream, or not like the one before it but for its number.
         """
-        starts = np.cumsum(counts) - counts
-        found = self(rows[starts]) if len(starts) <= FOLLOWED_ROWS else None
-        if found is None:
+        words, n_rows = rows[:, : 8 * _WORDS].view(np.uint64), len(rows)
+        if not (words[0] & _MASK[:_WORDS] == self._expected[:_WORDS]).all():
             return None
-        first, times = found
-        if int((first & _SUM).max() + counts.max()) > _SUM:
-            return None  # the upper half of a number would change, and with it the check by more than 1
-        checks = np.int64(self._own_sum) - _sum_of_halves(first) - _sum_of_halves(times)
-        places = self._reserve(len(rows))
-        numbers = places + np.repeat(first - starts, counts)
-        falling = np.repeat(checks + starts, counts) - places  # what exceeds 32 bits is cut off
-        sent = np.repeat(times, counts)
-        block, swapped, halves = self._block, self._block.view(">u8"), self._block.view(">u4")
-        for start in range(0, len(rows), len(block)):
-            part = slice(start, start + len(block))
-            n_rows = len(numbers[part])
-            swapped[:n_rows, _NUMBER] = numbers[part]
-            swapped[:n_rows, _TIME] = sent[part]
-            halves[:n_rows, _CHECK_HALF] = falling[part].astype(np.uint32)
-            words = rows[part, : 8 * _WORDS].view(np.uint64)
-            if not (block[:n_rows].reshape(-1) == words.reshape(-1)).all():
-                return None
-        return found
+        ends = np.cumsum(counts)
+        starts, swapped = ends - counts, words.view(">i8")
+        same, numbers, checks, places = self._reserve(n_rows)
+        for start in range(0, n_rows, _BLOCK_ROWS):
+            block, after = slice(start, start + _BLOCK_ROWS), slice(start + 1, start + _BLOCK_ROWS + 1)
+            n_pairs = len(words[after])
+            np.equal(words[block][:n_pairs], words[after], out=same[block][:n_pairs])
+            numbers[block], checks[block] = swapped[block, _NUMBER], swapped[block, _CHECK]
+        pairs = same.view(np.uint64)[: n_rows - 1, 0]
+        pairs |= _OWN_SAME
+        pairs[ends[:-1] - 1] |= _TIME_SAME  # from train to train
+        first, times, first_checks = numbers[starts], swapped[starts, _TIME].astype(np.int64), checks[starts]
+        numbers -= places
+        checks += places
+        if not (
+            (pairs == _ALL_SAME).all()
+            and _is_each(numbers, first - starts, counts)
+            and _is_each(checks, first_checks + starts, counts)
+            and min(int(first.min()), int(times.min()), int(first_checks.min())) >= 0
+            and int(first_checks.max()) <= _SUM  # nothing stands in what is reserved
+            and int((first & _SUM).max() + counts.max()) <= _SUM  # else the upper half of a number would change, too
+        ):
+            return None
+        total = _sum_of_halves(first) + _sum_of_halves(times) + first_checks
+        return (first, times) if (total.astype(np.uint32) == self._own_sum).all() else None
 
-    def _reserve(self, n_rows: int) -> NDArray[np.int64]:
-        """Return 0 .. n_rows - 1, and have a block of headers to compare with, but for the packets' own words."""
+    def _reserve(self, n_rows: int) -> tuple[NDArray[np.bool_], Words, Words, Words]:
+        """Return room for what is found out of so many rows, by word, twice by row, and 0 .. n_rows - 1."""
         if len(self._places) < n_rows:
             self._places = np.arange(n_rows)
-            self._block = np.tile(self._expected[:_WORDS], (_BLOCK_ROWS, 1))
-        return self._places[:n_rows]
+            self._pairs = np.empty((n_rows, _WORDS), np.bool_)
+            self._columns = np.empty((2, n_rows), np.int64)
+        numbers, checks = self._columns[:, :n_rows]
+        return self._pairs, numbers, checks, self._places[:n_rows]
+
+
+def _is_each(values: NDArray[np.int64], wanted: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
+    """Whether the values of each train are the one that is wanted of it."""
+    n_each = int(counts[0])
+    if n_each * len(counts) == len(values) and bool((counts == n_each).all()):  # nearly always
+        return bool((values.reshape(-1, n_each) == wanted[:, np.newaxis]).all())
+    return bool((values == np.repeat(wanted, counts)).all())
 
 
 def _sum_of_halves(words: NDArray[np.int64]) -> NDArray[np.int64]:

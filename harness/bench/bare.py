@@ -31,7 +31,7 @@ from harness.net.batch_reader import AT_ONCE
 from harness.net.interfaces import interface_index
 from harness.net.offload_reader import GRO_BUFFERS
 from harness.run import sending
-from harness.run.gathering import Gathering
+from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering
 
 IDLE_S = 0.4
 """A receiver ends when nothing has come for so long, after something had."""
@@ -90,7 +90,8 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         )
         n_slots = GRO_BUFFERS if offload else AT_ONCE
         granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns())
+        enough = ENOUGH_RUNS if offload else ENOUGH
+        gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns(), enough=enough)
         has_pauses = not (asked.get("is_eager") or asked.get("stamps"))
         headers, _, control, _buffers = _messages(n_slots, width, True)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]
@@ -113,14 +114,12 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             last_ns = time.monotonic_ns()
             first_ns = first_ns or last_ns
             n_packets += n_read
-            n_rows = n_read
             if offload:
-                n_read_bytes = int(lengths[:n_read].sum())
-                n_bytes, n_rows = n_bytes + n_read_bytes, n_read_bytes // asked["size"]
+                n_bytes += int(lengths[:n_read].sum())
             if asked.get("stamps"):
                 stamps.append(_stamps(control, n_read))
             control_lengths[:n_read] = CONTROL_BYTES
-            if has_pauses and (pause_ns := gathering.pause_ns(n_rows, n_read == n_slots, last_ns)):
+            if has_pauses and (pause_ns := gathering.pause_ns(n_read, n_read == n_slots, last_ns)):
                 time.sleep(pause_ns / 1e9)
                 gathering.before_read()
         return {

@@ -96,6 +96,7 @@ class ControlParser:
       is_stamped: whether every row of the last batch carries the time of arrival.
       stamp_offset: where all rows of the last batch carry it as seconds and nanoseconds of the kernel's, in bytes; None
         where they do not, or do not stand alike.
+      drops_offset: the same of the socket's drop counter.
       last_drops: the newest value of the socket's drop counter; None before any drop.
     """
 
@@ -111,6 +112,7 @@ class ControlParser:
         self.segment = np.zeros(len(control), np.int32)
         self.is_stamped = False
         self.stamp_offset: int | None = None
+        self.drops_offset: int | None = None
         self.last_drops: int | None = None
 
     def parse(self, lengths: NDArray[np.uintp]) -> None:
@@ -124,11 +126,13 @@ class ControlParser:
             column[:n_rows] = 0
         if self._layouts and self._are_of(self._layouts[0], lengths):  # nearly always
             self.is_stamped = self._layouts[0].has_stamp
-            self.stamp_offset = self._layouts[0].offsets.get((SOL_SOCKET, SO_TIMESTAMPNS))
+            offsets = self._layouts[0].offsets
+            self.stamp_offset = offsets.get((SOL_SOCKET, SO_TIMESTAMPNS))
+            self.drops_offset = offsets.get((SOL_SOCKET, SO_RXQ_OVFL))
             self.has_stamp[:n_rows] = self.is_stamped
             self._take_all(self._layouts[0], slice(0, n_rows))
             return
-        self.has_stamp[:n_rows], self.stamp_offset = False, None
+        self.has_stamp[:n_rows], self.stamp_offset, self.drops_offset = False, None, None
         is_open = lengths > 0
         for layout in list(self._layouts):
             self._take_mine(layout, lengths, is_open)

@@ -97,7 +97,10 @@ class Heads:
 
     def take_alike(self, n_rows: int) -> NDArray[np.int64] | None:
         """Return when the rows just read arrived, in realtime ns, shape (n_rows,), if `like` says all else of them."""
-        return self._slots.take_alike(n_rows)
+        arrivals_ns = self._slots.take_alike(n_rows)
+        if arrivals_ns is not None and self._slots.last_drops is not None:
+            self.parser.last_drops = self._slots.last_drops
+        return arrivals_ns
 
     def fill(self, n_rows: int) -> NDArray[np.int64]:
         """Fill the records of the rows just read, and return how many bytes of each are at hand, shape (n_rows,)."""
@@ -130,7 +133,7 @@ class Heads:
         is_alike[:, _RX_WORD] = True
         if is_alike.all():
             self.like, self.like_segment = like, int(self.parser.segment[0])
-            self._slots.learn(stamp_offset)
+            self._slots.learn(stamp_offset, self.parser.drops_offset)
 
 
 class HeadsReader:

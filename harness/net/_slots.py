@@ -1,6 +1,7 @@
 """What recvmmsg fills beside the payload: for each datagram a header, and a slot of address and control messages.
 
-From datagram to datagram of one stream all of that stays the same but the time of arrival. So the rows of a read are
+From datagram to datagram of one stream all of that stays the same but the time of arrival, and the drop counter once
+there is one. So the rows of a read are
 compared with each other, and with a row that has been looked at before, by stretches of memory: a small part of what
 looking at each of them costs.
 """
@@ -41,6 +42,7 @@ class Slots:
       address: of the headers, as recvmmsg wants it.
       names, control: of each row, shapes (capacity, name_bytes) and (capacity, control_bytes), uint8.
       lengths, control_lengths: bytes of each row's payload and control messages, shape (capacity,).
+      last_drops: the socket's drop counter in the last row that `take_alike` took; None where it has none.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Slots:
         # the headers and the slot, without its stamp, of a row that was looked at; made when there is one
         self._like_messages, self._like_slot = messages[:0], slots[:0]
         self._take_stamps(0)
+        self._drops: NDArray[np.uint32] = np.empty(0, np.uint32)
+        self.last_drops: int | None = None
         self.address, self._slots_at = messages.ctypes.data, slots.ctypes.data
         self._like_messages_at = self._like_slot_at = 0
 
@@ -85,13 +89,14 @@ class Slots:
         self.control_lengths[:n_rows] = self._control_bytes
         self._slots[:n_rows] = 0  # what is left over of a longer row would be taken for a difference
 
-    def learn(self, stamp_offset: int) -> None:
+    def learn(self, stamp_offset: int, drops_offset: int | None = None) -> None:
         """Take the first row, before it is cleared, as what those to come are compared with.
 
         Args:
           stamp_offset: where in its control messages seconds and nanoseconds stand, in bytes.
+          drops_offset: where the drop counter does; None where there is none.
         """
-        if WORD_BYTES != 8 or stamp_offset % 8:
+        if WORD_BYTES != 8 or stamp_offset % 8 or (drops_offset or 0) % 4:
             return
         if not len(self._like_slot):
             # byte by byte: a copy of structures leaves the gaps between their fields to chance
@@ -103,6 +108,11 @@ class Slots:
         self._take_stamps(place)
         self._like_slot[0] = self._slots[0]
         self._like_slot[0, place : place + 16] = 0
+        self._drops = self._drops[:0]
+        if drops_offset is not None:
+            place = self._name_bytes + drops_offset
+            self._drops = self._slots[:, place : place + 4].view(np.uint32)[:, 0]
+            self._like_slot[0, place : place + 4] = 0
         like, row = self._like_messages, self._messages[0]
         for name in ("name_length", "control_length", "flags"):
             like["header"][name] = row["header"][name]
@@ -122,6 +132,9 @@ class Slots:
         seconds, nanoseconds = self._seconds[:n_rows], self._nanoseconds[:n_rows]
         arrivals_ns, rest_ns = seconds.copy(), nanoseconds.copy()
         seconds[:] = nanoseconds[:] = 0
+        counted = self._drops[:n_rows]
+        drops = counted.copy()
+        counted[:] = 0
         at, n_bytes = self._slots_at, self._slot_bytes
         if not (
             _libc.is_same(at, self._like_slot_at, n_bytes)
@@ -129,7 +142,9 @@ class Slots:
             and _libc.is_same(self.address, self._like_messages_at, n_rows * MMSGHDR.itemsize)
         ):
             seconds[:], nanoseconds[:] = arrivals_ns, rest_ns
+            counted[:] = drops
             return None
+        self.last_drops = int(drops[-1]) if len(drops) else None
         self.control_lengths[:n_rows] = self._control_bytes
         arrivals_ns *= NS_PER_S
         arrivals_ns += rest_ns

@@ -16,7 +16,7 @@ from harness.net._options import set_option
 from harness.net._slots import spaced_rows
 from harness.net.batch_portable import LARGEST_DATAGRAM
 
-GRO_BUFFERS = 256
+GRO_BUFFERS = 512
 """Buffers read at a time at most."""
 
 _FIRST_BYTES = 4096

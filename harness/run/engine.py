@@ -20,6 +20,7 @@ from harness.run.changes import ChangeLog
 from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
+from harness.run.rehearsal import rehearse
 from harness.run.sending import Sending
 from harness.run.watch import CounterWatch, only_overflows, overflows, without_witnesses
 from harness.run.witnesses import Scene, Witnesses
@@ -133,6 +134,7 @@ class Run:
     async def _open(self, begin: Callable[[], Awaitable[int]] | None) -> list[SenderSocket]:
         """Open and join everything that the run starts with, so that an environment error shows before it."""
         self.witnesses.open_early()
+        rehearse(self.plan.receivers)
         for receiving in self.receivings:
             if receiving.plan.start_ns == 0:
                 self.writer.add_receiver(receiving.open())

@@ -23,8 +23,11 @@ SHARE = 3
 _FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
-_BUSY_ROWS, _ENOUGH_ROWS = 32, 1800
-"""A read with fewer rows than the first is of a slow stream; more than the second would leave a processor's cache."""
+_BUSY_ROWS = 32
+"""A read with fewer rows is of a slow stream."""
+
+ENOUGH, ENOUGH_RUNS = 1800, 256
+"""Datagrams, or runs of them, that gather at most: more would leave a processor's cache."""
 
 _SILENCE_NS = 2 * PAUSE_NS
 """After so long without a read, what was read says nothing of the rate at which more will come."""
@@ -44,13 +47,17 @@ class Gathering:
       buffer_bytes: its receive buffer as granted.
       queued_bytes: returns how much of the buffer is taken; None where the system does not say.
       now_ns: when the reading begins, on any clock.
+      enough: datagrams that a pause is for, at most. A run counts as one, here and in what follows.
 
     >>> gathering = Gathering(16_000_000, lambda: None, 0)
     >>> gathering.pause_ns(200, False, 1_000_000), gathering.pause_ns(3, False, 2_000_000)
     (9000000, 0)
     """
 
-    def __init__(self, buffer_bytes: int, queued_bytes: Callable[[], int | None], now_ns: int) -> None:
+    def __init__(
+        self, buffer_bytes: int, queued_bytes: Callable[[], int | None], now_ns: int, *, enough: int = ENOUGH
+    ) -> None:
+        self._enough = enough
         self._buffer_bytes, self._queued_bytes, self._last_ns = buffer_bytes, queued_bytes, now_ns
         self._waiting_bytes: int | None = None
         self._n_pauses = self._n_rows = 0
@@ -87,7 +94,7 @@ class Gathering:
             self._last_ns, self._n_rows = now_ns, 0
         if is_full or is_slow:
             return 0
-        room = min(self._buffer_bytes / self._datagram_bytes / SHARE, _ENOUGH_ROWS)
+        room = min(self._buffer_bytes / self._datagram_bytes / SHARE, self._enough)
         pause = min(PAUSE_NS, int(room / self._per_ns)) if self._per_ns else 0
         return pause if pause >= LEAST_PAUSE_NS else 0
 

@@ -14,7 +14,7 @@ from harness.errors import HarnessError, InterfaceError, StorageError, UsageErro
 from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo, Runs
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
-from harness.run.gathering import Gathering, Rest
+from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering, Rest
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
 from harness.traffic import Demultiplexer
@@ -305,11 +305,13 @@ class Receiving:
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
         """Read one socket until it is reopened, or the run ends."""
         n_errors, pause_ns, n_left = 0, 0, MOST_AT_ONCE
-        gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns())
+        enough = ENOUGH_RUNS if socket.offload else ENOUGH
+        gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns(), enough=enough)
         with scope, Rest() as rest:
             while n_errors < MAX_SOCKET_ERRORS:
                 try:
                     if pause_ns:
+                        socket.unwatch()
                         await self._gather(socket, gathering, rest, pause_ns)
                         n_left = MOST_AT_ONCE
                     n_gathered = socket.n_gathered
@@ -325,7 +327,8 @@ class Receiving:
                     await trio.sleep(0.01)
                     continue
                 n_errors, n_left = 0, (n_left if is_more else MOST_AT_ONCE) - 1
-                pause_ns = gathering.pause_ns(max(0, len(datagrams) - n_gathered), socket.is_full, time.monotonic_ns())
+                n_rows = len(datagrams.counts) if isinstance(datagrams, Runs) else len(datagrams) - n_gathered
+                pause_ns = gathering.pause_ns(max(0, n_rows), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
 
     async def _gather(self, socket: ReceiverSocket, gathering: Gathering, rest: Rest, pause_ns: int) -> None:
@@ -350,8 +353,9 @@ class Receiving:
             arrivals_ns[:] = moved_ns
         if not datagrams.heads["flags"][-1] & _MISDELIVERED:
             self._heard_ns[socket] = int(arrivals_ns[-1])
-        trains = self.demultiplexer.trains(datagrams) if isinstance(datagrams, Runs) else None
-        if trains is not None:
-            self.recorder.trains(trains)
-        else:
-            self.recorder.packets(self.demultiplexer.receive(datagrams))
+        for part in self.demultiplexer.parts(datagrams) if isinstance(datagrams, Runs) else (datagrams,):
+            trains = self.demultiplexer.trains(part) if isinstance(part, Runs) else None
+            if trains is not None:
+                self.recorder.trains(trains)
+            else:
+                self.recorder.packets(self.demultiplexer.receive(part))

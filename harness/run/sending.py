@@ -13,18 +13,19 @@ from numpy.typing import NDArray
 from harness.errors import errno_text
 from harness.model import Endpoint, SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
+from harness.run.flat_out import FlatOutStream
 from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
 from harness.run.undisturbed import collect_garbage_seldom
 from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
 
-COALESCE_NS = 250_000
+COALESCE_NS, OFFLOAD_COALESCE_NS = 250_000, 1_000_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
 MAX_ERRNO_EVENTS = 20
-TURN_NS = 10_000_000
-"""A stream at full rate that is alone lets the event loop have its turn this often: one costs a third of a batch."""
+TURN_NS = 20_000_000
+"""A stream that is alone and has no time to wait lets the event loop have its turn this often."""
 
 LOG_NS = 1_000_000_000
 """A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
@@ -33,8 +34,11 @@ SETTLE_S, SETTLE_ROWS = 0.1, 128
 """Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
 smallest queue that systems give by default has room for twice as many."""
 
-CAPACITY, OFFLOAD_CAPACITY = 512, 4096
-"""Probes handed to the kernel at a time at most: about a millisecond's worth at full rate, without and with offload."""
+CAPACITY, OFFLOAD_CAPACITY = 1024, 4096
+"""Probes handed to the kernel at a time at most: some milliseconds' worth at full rate, one with offload."""
+
+_TAKEN = np.zeros(1, np.uint16)
+"""The errno of a probe that the kernel took."""
 
 
 class Sending:
@@ -115,7 +119,8 @@ class Sending:
             run=socket.run_length(plan.size),
         )
         self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
-        coalesce_ns = COALESCE_NS if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
+        coalesce_ns = OFFLOAD_COALESCE_NS if plan.offload else COALESCE_NS
+        coalesce_ns = coalesce_ns if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         is_watching = (self.is_alone or plan.precise) and not coalesce_ns and plan.schedule.interval_ns > 0
         with Ticker() as ticker, socket:
             self._pace = Pace(ticker, plan.schedule.interval_ns, is_precise=plan.precise) if is_watching else None
@@ -129,6 +134,8 @@ class Sending:
                         nursery.start_soon(collect_garbage_seldom)
                     if plan.precise and self._send_row is not None and self._pace is not None:
                         await self._send_precisely(sender, socket, ticker, self._pace, self._send_row)
+                    elif sender.is_unpaced and self.is_alone and self._send_row is not None:
+                        await self._send_flat_out(sender, socket, ticker)
                     else:
                         await self._send_all(sender, socket, ticker, coalesce_ns)
                     nursery.cancel_scope.cancel()
@@ -142,12 +149,11 @@ class Sending:
         clock = self.recorder.clock
         turn_ns = 0
         while (due_ns := sender.next_due_ns) is not None:
-            due_monotonic_ns = clock.to_monotonic(due_ns)
-            now_ns = clock.now_ns()
+            due_monotonic_ns, now_ns = clock.to_monotonic(due_ns), clock.now_ns()
             if self._pace is not None:
                 await self._pace.approach(due_monotonic_ns)  # `_send` watches the clock for the rest
                 probes = sender.take(max(due_ns, clock.now_ns()))
-            elif self.is_alone and sender.is_unpaced and now_ns < turn_ns:
+            elif self.is_alone and due_ns + coalesce_ns <= now_ns < turn_ns:  # more is due than fits into a batch
                 probes = sender.take(now_ns)
             else:
                 turn_ns = now_ns + TURN_NS
@@ -157,6 +163,23 @@ class Sending:
                 await self._send(sender, socket, probes)
             else:  # the catch-up limit is reached
                 await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
+
+    async def _send_flat_out(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker) -> None:
+        """Send as fast as it goes; the event loop has its turns in between."""
+        clock = self.recorder.clock
+        stream = FlatOutStream(sender, socket.send_nowait, clock.now_ns)
+        while (due_ns := sender.next_due_ns) is not None:
+            await ticker.wait_until(clock.to_monotonic(due_ns))
+            unsettled = stream.send_until(clock.now_ns() + TURN_NS)
+            if self._errno and stream.n_unlogged:
+                self._note_refusals(_TAKEN)
+            if self._is_counting:
+                self.recorder.count_sent(stream.n_unlogged, 0)
+                stream.skip_log()
+            else:
+                self.recorder.sent(stream.take_log())
+            if unsettled is not None:
+                await self._settle_batch(sender, socket, unsettled.probes, unsettled.tx_ns, unsettled.errnos)
 
     async def _send_precisely(
         self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, pace: Pace, send_row: Callable[[], int]
@@ -209,11 +232,14 @@ class Sending:
 
         They were handed over as datagrams `first_number` and on. With transmit stamps their rows wait for those.
         """
-        n = first_unsent(errnos)
-        errnos = errnos[:n]
-        self._note_refusals(errnos)
-        if self._is_counting:
+        n, n_refused = len(errnos), int(np.count_nonzero(errnos))
+        if n_refused:
+            n = first_unsent(errnos)
+            errnos = errnos[:n]
             n_refused = int(np.count_nonzero(errnos))
+        if n_refused or self._errno:
+            self._note_refusals(errnos)
+        if self._is_counting:
             self.recorder.count_sent(n - n_refused, n_refused)
             return n
         rows = sender.log(Probes(probes.first_seq, probes.due_ns[:n], probes.data[:n]), tx_ns, errnos)
@@ -261,15 +287,27 @@ class Sending:
         else:
             tx_ns, first = now_ns(), socket.next_number
             errnos = socket.send_nowait(probes.data)
-        place = self._log(sender, socket, probes, tx_ns, errnos, first)
+        await self._settle_batch(sender, socket, probes, tx_ns, errnos, first)
+
+    async def _settle_batch(
+        self,
+        sender: StreamSender,
+        socket: SenderSocket,
+        probes: Probes,
+        tx_ns: int,
+        errnos: NDArray[np.uint16],
+        first_number: int = 0,
+    ) -> None:
+        """Log what the kernel answered to a batch, and hand it the rest as soon as it has room for it."""
+        place = self._log(sender, socket, probes, tx_ns, errnos, first_number)
         while place < len(probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
             await socket.wait_writable()
             rest = probes.after(place)
-            tx_ns, first = now_ns(), socket.next_number
+            tx_ns, first_number = self.recorder.clock.now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
             errnos = socket.send_nowait(rest.data)
-            place += self._log(sender, socket, rest, tx_ns, errnos, first)
+            place += self._log(sender, socket, rest, tx_ns, errnos, first_number)
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
         """Make an event of each change between sending and being refused; the log has each packet's errno."""
@@ -329,7 +367,5 @@ def remedy(number: int, group: Endpoint) -> str:
 
 def first_unsent(errnos: NDArray[np.uint16]) -> int:
     """Return the place of the first packet that only has to wait (EAGAIN), or how many there are."""
-    if not np.count_nonzero(errnos):  # nearly always
-        return len(errnos)
     waiting = np.flatnonzero(errnos == errno.EAGAIN)
     return int(waiting[0]) if len(waiting) else len(errnos)

@@ -103,12 +103,18 @@ class Demultiplexer:
             return np.empty(0, dtype=PACKET_DTYPE)
         if (records := self._quick(batch)) is not None:  # nearly always
             return records
+        first, *others = self.parts(batch)
+        records = self._long(first)
+        for rest in others:
+            found = self._quick(rest)
+            records = np.concatenate([records, self._long(rest) if found is None else found])
+        return records
+
+    def parts(self, batch: Batch) -> tuple[Batch, ...]:
+        """Return a batch of a flow that is new as two: the first may show that the rest continues one stream."""
         if self.protocol.follow is None or len(batch) <= _FIRST or flow_of(batch) in self._known:
-            return self._long(batch)
-        head, rest = split(batch, _FIRST)
-        records = self._long(head)
-        found = self._quick(rest)
-        return np.concatenate([records, self._long(rest) if found is None else found])
+            return (batch,)
+        return split(batch, _FIRST)
 
     def _quick(self, batch: Batch) -> PacketArray | None:
         """Return the records of a batch that continues a known stream; None when it does not, or may not."""

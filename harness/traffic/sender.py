@@ -23,7 +23,7 @@ from harness.traffic.stamping import RampStamp, SingleStamp
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
 PIECE = 4096
-"""Due times computed ahead, in packets."""
+"""Due times computed ahead, in packets, or those of four batches."""
 
 CATCH_UP_PERIOD_NS = 1_000_000
 """The catch-up limit is a number of packets in this time."""
@@ -115,7 +115,8 @@ class StreamSender:
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
         self.is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
-        self._at_once = np.zeros(PIECE if self.is_unpaced else 0, dtype=np.int64)
+        self._piece = max(PIECE, 4 * capacity)
+        self._at_once = np.zeros(self._piece if self.is_unpaced else 0, dtype=np.int64)
         self._at_start_ns = self._at_once + start_ns
         identity = {"stream_id": stream_id, "epoch": epoch, "flags": self._flags}
         identity |= {"schedule_start_ns": start_ns, "interval_ns": schedule.interval_ns}
@@ -219,7 +220,7 @@ class StreamSender:
 
     @property
     def n_ahead(self) -> int:
-        """How many of the next probes have known due times, PIECE at most; 0 only when the stream has ended.
+        """How many of the next probes have known due times; 0 only when the stream has ended.
 
         For a caller that stamps and sends them one by one, and then says by `skip` how far it came.
         """
@@ -266,9 +267,9 @@ class StreamSender:
         self._n_ahead_from, self._ahead = self.n_taken, self._ahead[:0]
         if self._is_exhausted:
             return
-        n = PIECE if self.count is None else max(0, min(PIECE, self.count - self.n_taken))
+        n = self._piece if self.count is None else max(0, min(self._piece, self.count - self.n_taken))
         ahead = self._at_once[:n] if self.is_unpaced else self.schedule.offsets_ns(self.n_taken, n)
         if self.duration_ns is not None:
             ahead = ahead[: np.searchsorted(ahead, self.duration_ns, side="left")]
-        self._is_exhausted = len(ahead) < PIECE
+        self._is_exhausted = len(ahead) < self._piece
         self._ahead = ahead

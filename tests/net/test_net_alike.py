@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from net_helpers import kernel_stamps, next_port, payloads, read_all
@@ -97,6 +99,54 @@ def test_the_first_drop_is_heard_of_and_further_reads_are_compared_again() -> No
             found = read_burst(receiver, sender, 40)
         assert isinstance(found, Alike)
         assert receiver._reader.last_drops == 2_000 - n_read == receiver.drops()
+
+
+def test_reads_in_which_the_drop_counter_rises_are_compared_and_tell_its_last_value() -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")], buffer_bytes=100_000)
+    with receiver, open_sender(endpoint, interface="lo") as sender:
+        is_alike: list[bool] = []
+        counted: list[tuple[int, int]] = []
+        for _ in range(8):
+            sender.send_nowait(payloads(2_000, 80))
+            while (batch := receiver.receive_nowait()) is not None:
+                is_alike.append(isinstance(batch, Alike))
+                if len(batch) == 1:
+                    continue
+                sender.send_nowait(payloads(1, 80))  # the first after drops, which carries how many there were
+                last = receiver.receive_nowait()
+                is_alike.append(isinstance(last, Alike))
+                counted.append((receiver._reader.last_drops or 0, receiver.drops() or 0))
+        assert all(is_alike[-8:])
+        assert counted == sorted(counted)
+        assert all(0 < last == drops for last, drops in counted)
+        assert counted[-1][0] > counted[2][0] > 0
+
+
+def test_a_socket_that_is_no_longer_watched_is_watched_again_when_it_is_waited_for() -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+
+    async def main() -> list[bytes]:
+        found = []
+        with open_sender(endpoint, interface="lo") as sender, trio.fail_after(5):
+            for number in range(3):
+                async with trio.open_nursery() as nursery:
+
+                    @nursery.start_soon
+                    async def receive() -> None:
+                        batch = await receiver.receive()
+                        found.append(bytes(batch.data[0, : batch.kept[0]]))
+
+                    await trio.testing.wait_all_tasks_blocked()
+                    sender.send_nowait(payloads(number + 1, 8)[number:])
+                receiver.unwatch()
+                receiver.unwatch()
+        receiver.close()
+        receiver.unwatch()
+        return found
+
+    assert trio.run(main) == [row.tobytes() for row in payloads(3, 8)]
 
 
 def test_what_came_before_a_group_was_left_was_asked_for() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.run.gathering import LEAST_PAUSE_NS, PAUSE_NS, SHARE, Gathering
+from harness.run.gathering import ENOUGH, ENOUGH_RUNS, LEAST_PAUSE_NS, PAUSE_NS, SHARE, Gathering
 
 MS = 1_000_000
 
@@ -56,3 +56,10 @@ def test_what_a_datagram_takes_is_measured() -> None:
     supposed_ns = gathering.pause_ns(200, False, MS)
     gathering.before_read()
     assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416
+
+
+def test_what_gathers_is_bounded_by_what_is_enough() -> None:
+    for enough in (ENOUGH, ENOUGH_RUNS):
+        gathering = Gathering(64_000_000, lambda: None, 0, enough=enough)
+        pause_ns = gathering.pause_ns(200, False, MS)
+        assert pause_ns * 200 / MS <= enough < (pause_ns + MS) * 200 / MS

@@ -1,0 +1,93 @@
+"""A stream at full rate: batch after batch, and what became of them is logged a turn at a time.
+
+What runs between two system calls is what makes the stream slower, twice over: it takes its time, and it comes from
+memory, since the kernel has filled the processor's caches with its own. So nothing is done batch by batch that can be
+done for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.model import PacketArray
+from harness.traffic import Probes, StreamSender
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A batch that the kernel did not take as a whole: what `send` answered, and when it was stamped."""
+
+    probes: Probes
+    tx_ns: int
+    errnos: NDArray[np.uint16]
+
+
+class FlatOutStream:
+    """Sends the probes of an unpaced stream, and tells what became of them.
+
+    Args:
+      sender: whose probes they are.
+      send: hands rows to the kernel without waiting, and returns the errno of each.
+      now_ns: returns the time on the run's time line.
+    """
+
+    def __init__(
+        self,
+        sender: StreamSender,
+        send: Callable[[NDArray[np.uint8]], NDArray[np.uint16]],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._sender, self._send, self._now_ns = sender, send, now_ns
+        self._logged_to, self._n_each, self._tx_ns = sender.n_taken, list[int](), list[int]()
+        self._log, self._ramp = sender.regular_log(0, 0), np.empty(0, np.int64)
+
+    def send_until(self, until_ns: int) -> Unsettled | None:
+        """Send batches until the clock shows `until_ns` or the stream ends.
+
+        Returns:
+          The batch that the kernel did not take as a whole, which ends it early; it is the caller's to settle and log,
+          after `take_log`.
+        """
+        sender, send, clock_ns = self._sender, self._send, self._now_ns
+        n_each, tx_ns, any_of = self._n_each, self._tx_ns, np.count_nonzero
+        while (now_ns := clock_ns()) < until_ns:
+            probes = sender.take(now_ns)
+            n_probes = len(probes)
+            if not n_probes:
+                break
+            errnos = send(probes.data)
+            if any_of(errnos):
+                return Unsettled(probes, now_ns, errnos)
+            n_each.append(n_probes)
+            tx_ns.append(now_ns)
+        return None
+
+    @property
+    def n_unlogged(self) -> int:
+        """Probes that the kernel took since the last `take_log`."""
+        return sum(self._n_each)
+
+    def take_log(self) -> PacketArray:
+        """Return the log records of what the kernel took since the last call, shape (n,), SENT_DTYPE.
+
+        They are good until the next call.
+        """
+        first_seq, n = self._logged_to, self.n_unlogged
+        if n > len(self._log):  # all are due at once: from log to log, number and time of sending alone differ
+            self._log, self._ramp = self._sender.regular_log(0, n), np.arange(n)
+        rows = self._log[:n]
+        np.add(self._ramp[:n], first_seq, out=rows["seq"])
+        sent, place = rows["tx_ns"], 0
+        for n_batch, tx_ns in zip(self._n_each, self._tx_ns, strict=True):
+            sent[place : place + n_batch] = tx_ns
+            place += n_batch
+        self.skip_log()
+        return rows
+
+    def skip_log(self) -> None:
+        """Leave unlogged what is so far."""
+        self._logged_to, self._n_each, self._tx_ns = self._sender.n_taken, [], []
