@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.net.opening import open_receiver as open_receiver
     from harness.net.pace import Pace as Pace
     from harness.net.platform import PLATFORM as PLATFORM
+    from harness.net.quiet import quiet_phase_ns as quiet_phase_ns
     from harness.net.receiver import ReceiverSocket as ReceiverSocket
     from harness.net.sender import SenderSocket as SenderSocket
     from harness.net.sender import open_sender as open_sender
@@ -46,6 +47,7 @@ _MODULES = {
     ),
     "opening": ("open_receiver",),
     "pace": ("Pace",),
+    "quiet": ("quiet_phase_ns",),
     "platform": ("PLATFORM",),
     "receiver": ("ReceiverSocket",),
     "sender": (

@@ -15,7 +15,7 @@ import trio
 from harness.errors import HarnessError, StorageError, first_error
 from harness.evidence import environment
 from harness.model import Clocks, Counters, End, Parameters
-from harness.net import RunClock, SenderSocket
+from harness.net import RunClock, SenderSocket, quiet_phase_ns
 from harness.run.changes import ChangeLog
 from harness.run.plan import EventPlan, Plan
 from harness.run.receiving import Receiving
@@ -143,6 +143,7 @@ class Run:
             sockets = [opened.enter_context(sending.open()) for sending in self.sendings]
             if begin is None:
                 self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
+                self._start_where_it_is_quiet()
             else:
                 await self.recorder.flush()
                 self.started_ns = await begin()
@@ -157,6 +158,14 @@ class Run:
             self.recorder.count_only("asked for")
         self.recorder.event("start", f"{self.plan.name} starts", t_ns=self.started_ns)
         return sockets
+
+    def _start_where_it_is_quiet(self) -> None:
+        """Shift the start by less than an interval, so that a precise stream is not due when the machine is busy."""
+        for plan in [sending.plan for sending in self.sendings if sending.plan.precise][:1]:
+            interval_ns = plan.schedule.interval_ns
+            phase_ns = quiet_phase_ns(interval_ns)
+            if phase_ns is not None:
+                self.started_ns += (phase_ns - self.clock.to_monotonic(self.started_ns + plan.start_ns)) % interval_ns
 
     def _amend_clocks(self) -> None:
         """Tell the manifest how the clocks stand now."""

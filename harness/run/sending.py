@@ -18,7 +18,7 @@ from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
 from harness.run.undisturbed import collect_garbage_seldom
-from harness.traffic import END_COPIES, END_SPACING_NS, Impairment, Probes, StampedLog, StreamSender
+from harness.traffic import END_COPIES, END_SPACING_NS, PIECE, Impairment, Probes, StampedLog, StreamSender
 
 COALESCE_NS, OFFLOAD_COALESCE_NS = 250_000, 1_000_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
@@ -36,6 +36,9 @@ smallest queue that systems give by default has room for twice as many."""
 
 CAPACITY, OFFLOAD_CAPACITY = 1024, 4096
 """Probes handed to the kernel at a time at most: some milliseconds' worth at full rate, one with offload."""
+
+PRECISE_PIECE = 65_536
+"""Due times of a precise stream computed ahead: seconds' worth of them."""
 
 _TAKEN = np.zeros(1, np.uint16)
 """The errno of a probe that the kernel took."""
@@ -117,6 +120,7 @@ class Sending:
             has_pattern=plan.has_pattern,
             capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
             run=socket.run_length(plan.size),
+            piece=PRECISE_PIECE if plan.precise else PIECE,
         )
         self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
         coalesce_ns = OFFLOAD_COALESCE_NS if plan.offload else COALESCE_NS

@@ -13,12 +13,13 @@ from harness.traffic.registry import StreamRegistry
 from harness.traffic.router import Router
 from harness.traffic.schedule_text import parse_schedule
 from harness.traffic.schedules import Schedule
-from harness.traffic.sender import END_COPIES, END_SPACING_NS, Probes, StreamSender, check_size
+from harness.traffic.sender import END_COPIES, END_SPACING_NS, PIECE, Probes, StreamSender, check_size
 from harness.traffic.stamped_log import StampedLog
 
 __all__ = [
     "END_COPIES",
     "END_SPACING_NS",
+    "PIECE",
     "Demultiplexer",
     "Impairment",
     "ImpairmentSpec",

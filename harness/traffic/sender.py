@@ -23,7 +23,7 @@ from harness.traffic.stamping import RampStamp, SingleStamp
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
 PIECE = 4096
-"""Due times computed ahead, in packets, or those of four batches."""
+"""Due times computed ahead, in packets."""
 
 CATCH_UP_PERIOD_NS = 1_000_000
 """The catch-up limit is a number of packets in this time."""
@@ -81,6 +81,7 @@ class StreamSender:
       has_pattern: fill the payload with the pattern that the receiver checks.
       capacity: most probes handed out at a time.
       run: of more than so many a multiple is handed out, and the rest with those that are due next.
+      piece: due times computed ahead at least, which takes long enough to make a probe late; at least four batches.
 
     Attributes:
       n_taken: probes handed out so far.
@@ -102,6 +103,7 @@ class StreamSender:
         has_pattern: bool = False,
         capacity: int = 256,
         run: int = 1,
+        piece: int = PIECE,
     ) -> None:
         check_size(size)
         self.number, self.stream_id, self.epoch, self.group = number, stream_id, epoch, group
@@ -115,7 +117,7 @@ class StreamSender:
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
         self.is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
-        self._piece = max(PIECE, 4 * capacity)
+        self._piece = max(piece, 4 * capacity)
         self._at_once = np.zeros(self._piece if self.is_unpaced else 0, dtype=np.int64)
         self._at_start_ns = self._at_once + start_ns
         identity = {"stream_id": stream_id, "epoch": epoch, "flags": self._flags}

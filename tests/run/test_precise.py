@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.model import UNDEFINED_NS, PacketArray, parse_endpoint
+from harness.model.scenario import Scenario, Stream
+from harness.run import Run, engine, perform
 from harness.run.precise import LATE_NS, REHEARSED_NS, REHEARSING_NS, PreciseStream
 from harness.store import open_run
 from harness.traffic.schedules import Constant
@@ -210,3 +212,17 @@ def test_interrupt_ends_a_precise_stream_soon(rate: str, tmp_path: Path) -> None
     assert not rows["errno"].any()
     assert (rows["tx_ns"] >= rows["due_ns"]).all()
     assert rows["tx_ns"][-1] - told_ns < 650 * MS
+
+
+def test_first_probe_is_due_where_the_machine_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phase_ns, runs = 123_456, list[Run]()
+    monkeypatch.setattr(engine, "quiet_phase_ns", lambda interval_ns: phase_ns % interval_ns)
+    stream = Stream(group="127.0.0.1:5999", interface="lo", rate="1kpps", count=20, precise=True)
+    started_ns = time.time_ns()
+    outcome = perform(Scenario(stream=[stream]), output=tmp_path / "tx", command=["test"], on_start=runs.append)
+    assert outcome.error is None
+    (sender,) = open_run(tmp_path / "tx").manifest.senders
+    assert runs[0].clock.to_monotonic(sender.first_due_ns) % MS == phase_ns
+    rows = np.concatenate(list(open_run(tmp_path / "tx").sent()))
+    assert rows["due_ns"].tolist() == [sender.first_due_ns + seq * MS for seq in range(20)]
+    assert sender.first_due_ns - started_ns < 5_000 * MS
