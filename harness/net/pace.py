@@ -29,7 +29,7 @@ FIRST_MARGIN_NS, LEAST_MARGIN_NS = 250_000, 50_000
 """The share watched before anything is learned, and at least. On a single processor never more than the latter: what
 receives on the same machine has to run too."""
 
-YIELD_NS, PRECISE_YIELD_NS = 50_000_000, 500_000_000
+YIELD_NS, PRECISE_YIELD_NS = 50_000_000, 1_000_000_000
 """The event loop gets its turn this often at least, between two due times: cancellation, the recording, signals. Each
 turn may make a packet late.
 """

@@ -211,7 +211,7 @@ def test_interrupt_ends_a_precise_stream_soon(rate: str, tmp_path: Path) -> None
     assert rows["seq"].tolist() == list(range(n_sent))
     assert not rows["errno"].any()
     assert (rows["tx_ns"] >= rows["due_ns"]).all()
-    assert rows["tx_ns"][-1] - told_ns < 650 * MS
+    assert rows["tx_ns"][-1] - told_ns < 1_150 * MS
 
 
 def test_first_probe_is_due_where_the_machine_is_quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
