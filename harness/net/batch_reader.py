@@ -21,6 +21,9 @@ from harness.net._slots import spaced_rows
 AT_ONCE = 1920
 """Datagrams of one system call at most: of more, the first would have left the processor's cache at its end."""
 
+GATHERED_BYTES = 1 << 20
+"""Bytes beside the first of each datagram that are gathered at most, for the same reason."""
+
 
 class BatchReader(HeadsReader):
     """Reads a socket by recvmmsg.
@@ -61,7 +64,8 @@ class BatchReader(HeadsReader):
     @property
     def can_gather(self) -> bool:
         """Whether there is room for one system call more than that of the next `read`."""
-        return len(self._front) - self._n_alike >= 2 * AT_ONCE and not self._odd.stop
+        has_room = len(self._front) - self._n_alike >= 2 * AT_ONCE and not self._odd.stop
+        return has_room and self._n_alike * max(0, int(self._heads.like["size"][0]) - FRONT_BYTES) < GATHERED_BYTES
 
     def gather(self) -> int:
         """Read what waits in the socket, keep it for `read`, and return how many datagrams that was. Never blocks."""

@@ -29,6 +29,9 @@ _BUSY_ROWS = 32
 ENOUGH, ENOUGH_RUNS = 1800, 256
 """Datagrams, or runs of them, that gather at most: more would leave a processor's cache."""
 
+ENOUGH_BYTES = 2_200_000
+"""So would more than this, by the kernel's accounting, of large ones."""
+
 _SILENCE_NS = 2 * PAUSE_NS
 """After so long without a read, what was read says nothing of the rate at which more will come."""
 
@@ -94,7 +97,7 @@ class Gathering:
             self._last_ns, self._n_rows = now_ns, 0
         if is_full or is_slow:
             return 0
-        room = min(self._buffer_bytes / self._datagram_bytes / SHARE, self._enough)
+        room = min(min(self._buffer_bytes / SHARE, ENOUGH_BYTES) / self._datagram_bytes, self._enough)
         pause = min(PAUSE_NS, int(room / self._per_ns)) if self._per_ns else 0
         return pause if pause >= LEAST_PAUSE_NS else 0
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from net_helpers import kernel_stamps, next_port, payloads, read_all
 
 from harness.model import Alike, Datagrams, Endpoint, Membership, PacketFlag
-from harness.net.batch_reader import AT_ONCE
+from harness.model.datagrams import FRONT_BYTES
+from harness.net.batch_reader import AT_ONCE, GATHERED_BYTES
 from harness.net.opening import open_receiver
 from harness.net.receiver import ReceiverSocket
 from harness.net.sender import SenderSocket, open_sender
@@ -121,6 +122,24 @@ def test_reads_in_which_the_drop_counter_rises_are_compared_and_tell_its_last_va
         assert counted == sorted(counted)
         assert all(0 < last == drops for last, drops in counted)
         assert counted[-1][0] > counted[2][0] > 0
+
+
+@pytest.mark.parametrize(("size", "can_gather"), [(64, True), (1_400, False)])
+def test_of_large_datagrams_fewer_are_gathered(size: int, can_gather: bool) -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")], capacity=4 * AT_ONCE, buffer_bytes=4_000_000)
+    with receiver, open_sender(endpoint, interface="lo") as sender:
+        for _ in range(3):
+            read_burst(receiver, sender, 40, size)
+        n_gathered = 0
+        while receiver.can_gather and n_gathered < AT_ONCE:
+            sender.send_nowait(payloads(100, size))
+            n_gathered += receiver.gather_nowait()
+        assert receiver.can_gather == can_gather
+        assert can_gather or GATHERED_BYTES <= n_gathered * (size - FRONT_BYTES) < 1.5 * GATHERED_BYTES
+        found = receiver.receive_nowait()
+        assert isinstance(found, Alike)
+        assert len(found) == n_gathered
 
 
 def test_a_socket_that_is_no_longer_watched_is_watched_again_when_it_is_waited_for() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.run.gathering import ENOUGH, ENOUGH_RUNS, LEAST_PAUSE_NS, PAUSE_NS, SHARE, Gathering
+from harness.run.gathering import ENOUGH, ENOUGH_BYTES, ENOUGH_RUNS, LEAST_PAUSE_NS, PAUSE_NS, SHARE, Gathering
 
 MS = 1_000_000
 
@@ -22,7 +22,7 @@ def test_a_pause_fills_its_share_of_the_buffer_at_most(
     gathering.before_read()
     pause_ns = gathering.pause_ns(n_rows, False, elapsed_ns)
     assert pause_ns == 0 or LEAST_PAUSE_NS <= pause_ns <= PAUSE_NS
-    assert pause_ns * n_rows * datagram_bytes <= buffer_bytes * elapsed_ns / SHARE
+    assert pause_ns * n_rows * datagram_bytes <= min(buffer_bytes / SHARE, ENOUGH_BYTES) * elapsed_ns
 
 
 def test_slow_streams_full_reads_and_small_buffers_are_read_at_once() -> None:
@@ -60,6 +60,7 @@ def test_what_a_datagram_takes_is_measured() -> None:
 
 def test_what_gathers_is_bounded_by_what_is_enough() -> None:
     for enough in (ENOUGH, ENOUGH_RUNS):
-        gathering = Gathering(64_000_000, lambda: None, 0, enough=enough)
+        gathering = Gathering(64_000_000, lambda: 200 * 256, 0, enough=enough)
+        gathering.before_read()
         pause_ns = gathering.pause_ns(200, False, MS)
         assert pause_ns * 200 / MS <= enough < (pause_ns + MS) * 200 / MS
