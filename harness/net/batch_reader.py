@@ -18,8 +18,8 @@ from harness.net._heads import Heads, HeadsReader
 from harness.net._options import RxSource
 from harness.net._slots import spaced_rows
 
-AT_ONCE = 1920
-"""Datagrams of one system call at most: of more, the first would have left the processor's cache at its end."""
+AT_ONCE = 3840
+"""Datagrams of one system call at most: of many more, the first would have left the processor's cache at its end."""
 
 GATHERED_BYTES = 1 << 20
 """Bytes beside the first of each datagram that are gathered at most, for the same reason."""

@@ -26,11 +26,12 @@ _FADE = 0.95
 _BUSY_ROWS = 32
 """A read with fewer rows is of a slow stream."""
 
-ENOUGH, ENOUGH_RUNS = 1800, 256
-"""Datagrams, or runs of them, that gather at most: more would leave a processor's cache."""
+ENOUGH, ENOUGH_RUNS = 3600, 256
+"""Datagrams, or runs of them, that gather at most: the more, the less each waking up costs one of them, until what has
+gathered no longer fits into a processor's cache."""
 
-ENOUGH_BYTES = 2_200_000
-"""So would more than this, by the kernel's accounting, of large ones."""
+ENOUGH_BYTES = 2_800_000
+"""Of large datagrams fewer fit: what has gathered takes this much at most, by the kernel's accounting."""
 
 _SILENCE_NS = 2 * PAUSE_NS
 """After so long without a read, what was read says nothing of the rate at which more will come."""

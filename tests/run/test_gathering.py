@@ -62,5 +62,6 @@ def test_what_gathers_is_bounded_by_what_is_enough() -> None:
     for enough in (ENOUGH, ENOUGH_RUNS):
         gathering = Gathering(64_000_000, lambda: 200 * 256, 0, enough=enough)
         gathering.before_read()
-        pause_ns = gathering.pause_ns(200, False, MS)
-        assert pause_ns * 200 / MS <= enough < (pause_ns + MS) * 200 / MS
+        n_rows = enough // 3
+        pause_ns = gathering.pause_ns(n_rows, False, MS)
+        assert pause_ns * n_rows / MS <= enough < (pause_ns + MS) * n_rows / MS
