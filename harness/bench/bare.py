@@ -150,7 +150,7 @@ def send(asked: dict[str, Any]) -> dict[str, Any]:
         run = min(SEGMENTS, (GRO_WIDTH - 48) // size) if offload else 1
         if offload:
             sock.setsockopt(SOL_UDP, UDP_SEGMENT, size)
-        batch = sending.OFFLOAD_CAPACITY if offload else sending.CAPACITY
+        batch = sending.batch_capacity(size, offload=offload)
         n_slots = max(1, (EAGER_BATCH if asked.get("is_eager") else batch) // run)
         headers, data, _, _buffers = _messages(n_slots, size * run, False)
         data[:] = 0x5A

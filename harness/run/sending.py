@@ -34,8 +34,13 @@ SETTLE_S, SETTLE_ROWS = 0.1, 128
 """Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
 smallest queue that systems give by default has room for twice as many."""
 
-CAPACITY, OFFLOAD_CAPACITY = 1024, 4096
-"""Probes handed to the kernel at a time at most: some milliseconds' worth at full rate, one with offload."""
+CAPACITY, ALONE_CAPACITY, OFFLOAD_CAPACITY = 512, 1024, 4096
+"""Probes handed to the kernel at a time at most: of one stream among others, of one alone, and with offload. It is some
+milliseconds' worth at full rate, one with offload."""
+
+BATCH_BYTES, LEAST_CAPACITY = 1 << 20, 64
+"""A stream that is alone hands over so many bytes at a time at most, so that they fit into a processor's cache, but so
+many probes at least."""
 
 PRECISE_PIECE = 65_536
 """Due times of a precise stream computed ahead: seconds' worth of them."""
@@ -118,7 +123,7 @@ class Sending:
             count=plan.count,
             duration_ns=plan.duration_ns,
             has_pattern=plan.has_pattern,
-            capacity=OFFLOAD_CAPACITY if plan.offload else CAPACITY,
+            capacity=batch_capacity(plan.size, offload=plan.offload) if self.is_alone or plan.offload else CAPACITY,
             run=socket.run_length(plan.size),
             piece=PRECISE_PIECE if plan.precise else PIECE,
         )
@@ -174,16 +179,22 @@ class Sending:
         stream = FlatOutStream(sender, socket.send_nowait, clock.now_ns)
         while (due_ns := sender.next_due_ns) is not None:
             await ticker.wait_until(clock.to_monotonic(due_ns))
-            unsettled = stream.send_until(clock.now_ns() + TURN_NS)
-            if self._errno and stream.n_unlogged:
-                self._note_refusals(_TAKEN)
-            if self._is_counting:
-                self.recorder.count_sent(stream.n_unlogged, 0)
-                stream.skip_log()
-            else:
-                self.recorder.sent(stream.take_log())
+            try:
+                unsettled = stream.send_until(clock.now_ns() + TURN_NS)
+            finally:
+                self._log_turn(stream)
             if unsettled is not None:
                 await self._settle_batch(sender, socket, unsettled.probes, unsettled.tx_ns, unsettled.errnos)
+
+    def _log_turn(self, stream: FlatOutStream) -> None:
+        """Log probes that the kernel took."""
+        if self._errno and stream.n_unlogged:
+            self._note_refusals(_TAKEN)
+        if self._is_counting:
+            self.recorder.count_sent(stream.n_unlogged, 0)
+            stream.skip_log()
+        else:
+            self.recorder.sent(stream.take_log())
 
     async def _send_precisely(
         self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, pace: Pace, send_row: Callable[[], int]
@@ -353,6 +364,11 @@ class Sending:
         for _ in range(END_COPIES):
             await self._push(socket, sender.end_probe(clock.now_ns()))
             await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + END_SPACING_NS)
+
+
+def batch_capacity(size: int, *, offload: bool = False) -> int:
+    """Return how many probes of a size are handed to the kernel at a time at most, of a stream that is alone."""
+    return OFFLOAD_CAPACITY if offload else max(LEAST_CAPACITY, min(ALONE_CAPACITY, BATCH_BYTES // size))
 
 
 def remedy(number: int, group: Endpoint) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from harness.model import PacketArray, parse_endpoint
 from harness.run.flat_out import FlatOutStream
+from harness.run.sending import ALONE_CAPACITY, BATCH_BYTES, LEAST_CAPACITY, batch_capacity
 from harness.traffic.schedules import Constant
 from harness.traffic.sender import StreamSender
 from protocols.probe import SCHEMA
@@ -108,3 +109,9 @@ def test_stream_ends_when_its_duration_is_over(duration_us: int) -> None:
     simulated.stream.send_until(START + 10**9)
     assert simulated.sender.next_due_ns is None
     assert simulated.stream.n_unlogged == simulated.sender.n_taken == (duration_us - 1) * CAPACITY
+
+
+@pytest.mark.parametrize(("size", "n"), [(64, ALONE_CAPACITY), (1_400, 748), (65_507, LEAST_CAPACITY)])
+def test_batch_of_large_probes_is_smaller(size: int, n: int) -> None:
+    assert batch_capacity(size) == n
+    assert batch_capacity(size) * size <= max(BATCH_BYTES, LEAST_CAPACITY * size)
