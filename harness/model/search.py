@@ -25,7 +25,7 @@ class SearchTrial(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
       scheduled, sent: packets due, and packets that the kernel took.
       received: first copies.
       lost: sent - received, `own_buffer` among them.
-      own_buffer: dropped by the receiver's socket buffer; None where the system does not tell.
+      own_buffer: dropped by the receiver's socket buffer, with offload at most; None where the system does not tell.
       loss_ratio: lost / sent; None when nothing was sent.
       late_max_ns: the latest packet's time from due to sent.
     """

@@ -53,9 +53,9 @@ class Gathering:
       now_ns: when the reading begins, on any clock.
       enough: datagrams that a pause is for, at most. A run counts as one, here and in what follows.
 
-    >>> gathering = Gathering(16_000_000, lambda: None, 0)
+    >>> gathering = Gathering(8_000_000, lambda: None, 0)
     >>> gathering.pause_ns(200, False, 1_000_000), gathering.pause_ns(3, False, 2_000_000)
-    (9000000, 0)
+    (5787037, 0)
     """
 
     def __init__(

@@ -19,6 +19,9 @@ from harness.search.hunt import judge
 from harness.store import open_run
 from harness.units import NS_PER_S
 
+RUN_DATAGRAMS = 64
+"""With offload the kernel counts a run that a receive buffer drops as one; it has so many datagrams at most."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSettings:
@@ -99,7 +102,7 @@ class LocalTrials:
         offered_pps = _offered_pps(path)
         lost = max(0, sender.sent - received)
         if own_buffer is not None:
-            own_buffer = min(own_buffer, lost)
+            own_buffer = min(own_buffer * (RUN_DATAGRAMS if self.settings.offload else 1), lost)
         return SearchTrial(
             number=number,
             asked_pps=load_pps,

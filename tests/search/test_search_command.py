@@ -10,6 +10,7 @@ from harness.model.search import SearchResult
 from harness.plots.search import search_figure
 from harness.plots.style import encode
 from harness.search import finding, format_search
+from harness.search.trials import LocalTrials, TrialSettings
 from harness.store.documents import read_document
 
 GROUP = "239.255.81.1:5081"
@@ -90,3 +91,12 @@ def test_finding_names_the_limit(changes: dict[str, object], sentence: str) -> N
     assert finding(found) == sentence
     assert format_search(found).splitlines()[0].lower().startswith(sentence.lower()[:20])
     assert encode(search_figure(found, sentence), "svg").startswith(b"<?xml")
+
+
+def test_runs_that_the_own_buffer_dropped_are_not_called_the_networks_loss(tmp_path: Path) -> None:
+    settings = TrialSettings(group=GROUP, interface="lo", offload=True, buffer="8KB", trial_ns=20_000_000)
+    trial = LocalTrials(settings, tmp_path, ["test"])(1, 2e6)
+    assert trial is not None
+    assert trial.lost > 64
+    assert trial.verdict == "own-buffer"
+    assert trial.own_buffer == trial.lost
