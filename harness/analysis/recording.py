@@ -21,11 +21,13 @@ from harness.model import (
     Manifest,
     PacketArray,
     Parameters,
+    ReceiverInfo,
     SenderInfo,
     StreamInfo,
     StreamSummary,
     Summary,
 )
+from harness.model.datagrams import RUN_DATAGRAMS
 from harness.model.scenario import Expect
 from harness.store import RunReader, layout, open_run, read_summary, write_summary
 from harness.units import NS_PER_S, format_duration
@@ -140,7 +142,7 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
             if (stream.info.stream_id, stream.info.epoch) in by_identity
         },
         drops={
-            info.name: counters.socket_drops.get(info.name, 0) if info.counts_drops else None
+            info.name: _most_dropped(info, counters.socket_drops.get(info.name, 0)) if info.counts_drops else None
             for info in manifest.receivers
         },
     )
@@ -252,6 +254,8 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             )
         if info.offload:
             notes.append("receive offload: packets of one kernel buffer share a time stamp, and are dropped together")
+            if reader.counters.socket_drops.get(info.name):
+                notes.append(f"a drop of such a buffer may be of {RUN_DATAGRAMS} packets, and is taken for as many")
     for sender in sender_reader.manifest.senders:
         if sender.tx_missing:
             notes.append(
@@ -274,6 +278,11 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
     return notes
+
+
+def _most_dropped(info: ReceiverInfo, n_drops: int) -> int:
+    """Return how many packets a receiver's socket buffer dropped at most, by the kernel's count of drops."""
+    return n_drops * RUN_DATAGRAMS if info.offload else n_drops
 
 
 def _host_notes(hosts: list[HostInfo]) -> list[str]:

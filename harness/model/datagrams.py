@@ -42,6 +42,9 @@ FLOW_BYTES = 40
 FRONT_BYTES = 64
 """Leading bytes of a payload that a reader may keep apart from the rest: the header of nearly every protocol."""
 
+RUN_DATAGRAMS = 64
+"""Datagrams of a run at most (UDP_GRO); the kernel counts a run that a receive buffer drops as one."""
+
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 

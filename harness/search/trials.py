@@ -12,15 +12,13 @@ import numpy as np
 from harness.analysis import analyze_recording
 from harness.errors import HarnessError
 from harness.model import Summary
+from harness.model.datagrams import RUN_DATAGRAMS
 from harness.model.scenario import Receiver, Scenario, Stream
 from harness.model.search import SearchTrial
 from harness.run import perform
 from harness.search.hunt import judge
 from harness.store import open_run
 from harness.units import NS_PER_S
-
-RUN_DATAGRAMS = 64
-"""With offload the kernel counts a run that a receive buffer drops as one; it has so many datagrams at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis import analyze_recording
 from harness.cli import main
 from harness.model.search import SearchResult
 from harness.plots.search import search_figure
@@ -94,9 +95,14 @@ def test_finding_names_the_limit(changes: dict[str, object], sentence: str) -> N
 
 
 def test_runs_that_the_own_buffer_dropped_are_not_called_the_networks_loss(tmp_path: Path) -> None:
-    settings = TrialSettings(group=GROUP, interface="lo", offload=True, buffer="8KB", trial_ns=20_000_000)
+    settings = TrialSettings(group=GROUP, interface="lo", offload=True, buffer="8KB", trial_ns=20_000_000, keep=True)
     trial = LocalTrials(settings, tmp_path, ["test"])(1, 2e6)
     assert trial is not None
     assert trial.lost > 64
     assert trial.verdict == "own-buffer"
     assert trial.own_buffer == trial.lost
+    summary = analyze_recording(tmp_path / "trial-001")
+    (stream,) = summary.streams
+    assert (stream.attribution.network, stream.attribution.own_buffer) == (0, stream.lost)
+    assert summary.socket_drops
+    assert any("may be of 64 packets" in note for note in summary.notes)
