@@ -21,13 +21,12 @@ from harness.model import (
     Manifest,
     PacketArray,
     Parameters,
-    ReceiverInfo,
     SenderInfo,
     StreamInfo,
     StreamSummary,
     Summary,
 )
-from harness.model.datagrams import RUN_DATAGRAMS
+from harness.model.datagrams import RUN_DATAGRAMS, most_dropped
 from harness.model.scenario import Expect
 from harness.store import RunReader, layout, open_run, read_summary, write_summary
 from harness.units import NS_PER_S, format_duration
@@ -142,7 +141,9 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
             if (stream.info.stream_id, stream.info.epoch) in by_identity
         },
         drops={
-            info.name: _most_dropped(info, counters.socket_drops.get(info.name, 0)) if info.counts_drops else None
+            info.name: most_dropped(counters.socket_drops.get(info.name, 0), offload=info.offload)
+            if info.counts_drops
+            else None
             for info in manifest.receivers
         },
     )
@@ -278,11 +279,6 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
     return notes
-
-
-def _most_dropped(info: ReceiverInfo, n_drops: int) -> int:
-    """Return how many packets a receiver's socket buffer dropped at most, by the kernel's count of drops."""
-    return n_drops * RUN_DATAGRAMS if info.offload else n_drops
 
 
 def _host_notes(hosts: list[HostInfo]) -> list[str]:

@@ -184,6 +184,11 @@ Batch = Datagrams | Alike | Runs
 """What one read of a socket gives."""
 
 
+def most_dropped(n_drops: int, *, offload: bool) -> int:
+    """Return how many datagrams a socket's buffer dropped at most, by the kernel's count of drops."""
+    return n_drops * RUN_DATAGRAMS if offload else n_drops
+
+
 def address_bytes(address: IPAddress) -> bytes:
     """Return an address as the 16 bytes of DATAGRAM_DTYPE.
 

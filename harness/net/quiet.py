@@ -65,7 +65,7 @@ def quiet_phase_ns(
         n_bins = min(_N_BINS * last // period_ns - place + 1, _N_BINS)
         n_times[np.arange(place, place + n_bins) % _N_BINS] += 1
     is_loud = n_times * _RARE >= n_times.max()
-    if not found or is_loud.all():
+    if is_loud.all():  # also where nothing was found
         return None
     loudest_ns = int(n_times.argmax()) * period_ns // _N_BINS
     starts_ns = np.array([first for first, _ in found])

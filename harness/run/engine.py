@@ -161,11 +161,13 @@ class Run:
 
     def _start_where_it_is_quiet(self) -> None:
         """Shift the start by less than an interval, so that a precise stream is not due when the machine is busy."""
-        for plan in [sending.plan for sending in self.sendings if sending.plan.precise][:1]:
-            interval_ns = plan.schedule.interval_ns
-            phase_ns = quiet_phase_ns(interval_ns)
-            if phase_ns is not None:
-                self.started_ns += (phase_ns - self.clock.to_monotonic(self.started_ns + plan.start_ns)) % interval_ns
+        plan = next((sending.plan for sending in self.sendings if sending.plan.precise), None)
+        if plan is None:
+            return
+        interval_ns = plan.schedule.interval_ns
+        phase_ns = quiet_phase_ns(interval_ns)
+        if phase_ns is not None:
+            self.started_ns += (phase_ns - self.clock.to_monotonic(self.started_ns + plan.start_ns)) % interval_ns
 
     def _amend_clocks(self) -> None:
         """Tell the manifest how the clocks stand now."""

@@ -18,12 +18,16 @@ from harness.traffic import Probes, StreamSender
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
-    """A batch that the kernel did not take as a whole: what `send` answered, and when it was stamped."""
+class Answered:
+    """A batch that was handed to the kernel: when it was stamped, and the errno of each probe.
+
+    With transmit stamps `first_number` is the number of its first datagram.
+    """
 
     probes: Probes
     tx_ns: int
     errnos: NDArray[np.uint16]
+    first_number: int = 0
 
 
 class FlatOutStream:
@@ -45,7 +49,7 @@ class FlatOutStream:
         self._logged_to, self._n_each, self._tx_ns = sender.n_taken, list[int](), list[int]()
         self._log, self._ramp = sender.regular_log(0, 0), np.empty(0, np.int64)
 
-    def send_until(self, until_ns: int) -> Unsettled | None:
+    def send_until(self, until_ns: int) -> Answered | None:
         """Send batches until the clock shows `until_ns` or the stream ends.
 
         Returns:
@@ -61,7 +65,7 @@ class FlatOutStream:
                 break
             errnos = send(probes.data)
             if any_of(errnos):
-                return Unsettled(probes, now_ns, errnos)
+                return Answered(probes, now_ns, errnos)
             n_each.append(n_probes)
             tx_ns.append(now_ns)
         return None

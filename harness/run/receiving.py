@@ -11,7 +11,7 @@ import numpy as np
 import trio
 
 from harness.errors import HarnessError, InterfaceError, StorageError, UsageError
-from harness.model import Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo, Runs
+from harness.model import TRAIN_DTYPE, Batch, CardClock, Endpoint, Membership, PacketFlag, ReceiverInfo, Runs
 from harness.net import ReceiverSocket, list_interfaces, open_receiver
 from harness.net.platform import RxSource
 from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering, Rest
@@ -353,9 +353,8 @@ class Receiving:
             arrivals_ns[:] = moved_ns
         if not datagrams.heads["flags"][-1] & _MISDELIVERED:
             self._heard_ns[socket] = int(arrivals_ns[-1])
-        for part in self.demultiplexer.parts(datagrams) if isinstance(datagrams, Runs) else (datagrams,):
-            trains = self.demultiplexer.trains(part) if isinstance(part, Runs) else None
-            if trains is not None:
-                self.recorder.trains(trains)
+        for records in self.demultiplexer.take(datagrams):
+            if records.dtype == TRAIN_DTYPE:
+                self.recorder.trains(records)
             else:
-                self.recorder.packets(self.demultiplexer.receive(part))
+                self.recorder.packets(records)

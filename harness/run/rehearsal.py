@@ -13,11 +13,12 @@ import numpy as np
 
 from harness.analyzer import Fold, Tally
 from harness.model import DATAGRAM_DTYPE, TRAIN_DTYPE, Alike, Batch, Datagrams, Runs
+from harness.model.datagrams import RUN_DATAGRAMS
 from harness.run.plan import ReceiverPlan
 from harness.traffic import Demultiplexer, StreamRegistry
 from protocols.probe import HEADER_SIZE, PROBE, fill_probes
 
-_ROWS, _EACH, _RUNS = 256, 64, 8
+_ROWS, _EACH, _RUNS = 256, RUN_DATAGRAMS, 8
 """Datagrams of a batch, or of a run, and runs of a batch."""
 
 
@@ -31,9 +32,7 @@ def _rehearse(offload: bool) -> None:
     demultiplexer = Demultiplexer(PROBE, StreamRegistry())
     fold, tally = Fold(), Tally()
     for batch in _batches(offload):
-        for part in demultiplexer.parts(batch):
-            trains = demultiplexer.trains(part) if isinstance(part, Runs) else None
-            records = demultiplexer.receive(part) if trains is None else trains
+        for records in demultiplexer.take(batch):
             for info in demultiplexer.registry.take_fresh():
                 fold.add_stream(info)
                 tally.add_stream(info)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import errno_text
 from harness.model import Endpoint, SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
-from harness.run.flat_out import FlatOutStream
+from harness.run.flat_out import Answered, FlatOutStream
 from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
@@ -184,7 +184,7 @@ class Sending:
             finally:
                 self._log_turn(stream)
             if unsettled is not None:
-                await self._settle_batch(sender, socket, unsettled.probes, unsettled.tx_ns, unsettled.errnos)
+                await self._settle_batch(sender, socket, unsettled)
 
     def _log_turn(self, stream: FlatOutStream) -> None:
         """Log probes that the kernel took."""
@@ -234,19 +234,12 @@ class Sending:
             await trio.sleep(SETTLE_S)
             self._settle(socket)
 
-    def _log(
-        self,
-        sender: StreamSender,
-        socket: SenderSocket,
-        probes: Probes,
-        tx_ns: int,
-        errnos: NDArray[np.uint16],
-        first_number: int,
-    ) -> int:
+    def _log(self, sender: StreamSender, socket: SenderSocket, batch: Answered) -> int:
         """Log the probes that the kernel took or refused, and return how many; after an EAGAIN all are still to go.
 
-        They were handed over as datagrams `first_number` and on. With transmit stamps their rows wait for those.
+        With transmit stamps their rows wait for those.
         """
+        probes, errnos = batch.probes, batch.errnos
         n, n_refused = len(errnos), int(np.count_nonzero(errnos))
         if n_refused:
             n = first_unsent(errnos)
@@ -257,11 +250,11 @@ class Sending:
         if self._is_counting:
             self.recorder.count_sent(n - n_refused, n_refused)
             return n
-        rows = sender.log(Probes(probes.first_seq, probes.due_ns[:n], probes.data[:n]), tx_ns, errnos)
+        rows = sender.log(Probes(probes.first_seq, probes.due_ns[:n], probes.data[:n]), batch.tx_ns, errnos)
         if self._stamped is None:
             self.recorder.sent(rows)
         else:
-            self._stamped.add(rows, first_number)
+            self._stamped.add(rows, batch.first_number)
             if len(self._stamped) >= SETTLE_ROWS:
                 self._settle(socket)
         return n
@@ -302,27 +295,19 @@ class Sending:
         else:
             tx_ns, first = now_ns(), socket.next_number
             errnos = socket.send_nowait(probes.data)
-        await self._settle_batch(sender, socket, probes, tx_ns, errnos, first)
+        await self._settle_batch(sender, socket, Answered(probes, tx_ns, errnos, first))
 
-    async def _settle_batch(
-        self,
-        sender: StreamSender,
-        socket: SenderSocket,
-        probes: Probes,
-        tx_ns: int,
-        errnos: NDArray[np.uint16],
-        first_number: int = 0,
-    ) -> None:
+    async def _settle_batch(self, sender: StreamSender, socket: SenderSocket, batch: Answered) -> None:
         """Log what the kernel answered to a batch, and hand it the rest as soon as it has room for it."""
-        place = self._log(sender, socket, probes, tx_ns, errnos, first_number)
-        while place < len(probes):
+        place = self._log(sender, socket, batch)
+        while place < len(batch.probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
             await socket.wait_writable()
-            rest = probes.after(place)
-            tx_ns, first_number = self.recorder.clock.now_ns(), socket.next_number
+            rest = batch.probes.after(place)
+            tx_ns, first = self.recorder.clock.now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
             errnos = socket.send_nowait(rest.data)
-            place += self._log(sender, socket, rest, tx_ns, errnos, first_number)
+            place += self._log(sender, socket, Answered(rest, tx_ns, errnos, first))
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
         """Make an event of each change between sending and being refused; the log has each packet's errno."""

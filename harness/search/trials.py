@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis import analyze_recording
 from harness.errors import HarnessError
 from harness.model import Summary
-from harness.model.datagrams import RUN_DATAGRAMS
+from harness.model.datagrams import most_dropped
 from harness.model.scenario import Receiver, Scenario, Stream
 from harness.model.search import SearchTrial
 from harness.run import perform
@@ -100,7 +100,7 @@ class LocalTrials:
         offered_pps = _offered_pps(path)
         lost = max(0, sender.sent - received)
         if own_buffer is not None:
-            own_buffer = min(own_buffer * (RUN_DATAGRAMS if self.settings.offload else 1), lost)
+            own_buffer = min(most_dropped(own_buffer, offload=self.settings.offload), lost)
         return SearchTrial(
             number=number,
             asked_pps=load_pps,

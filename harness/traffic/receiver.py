@@ -7,7 +7,7 @@ Nothing that the network sends raises here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,14 +103,20 @@ class Demultiplexer:
             return np.empty(0, dtype=PACKET_DTYPE)
         if (records := self._quick(batch)) is not None:  # nearly always
             return records
-        first, *others = self.parts(batch)
+        first, *others = self._parts(batch)
         records = self._long(first)
         for rest in others:
             found = self._quick(rest)
             records = np.concatenate([records, self._long(rest) if found is None else found])
         return records
 
-    def parts(self, batch: Batch) -> tuple[Batch, ...]:
+    def take(self, batch: Batch) -> Iterator[PacketArray | TrainArray]:
+        """Give the records of a batch in their order: TRAIN_DTYPE where runs are trains, else as `receive` does."""
+        for part in self._parts(batch) if isinstance(batch, Runs) else (batch,):
+            trains = self.trains(part) if isinstance(part, Runs) else None
+            yield self.receive(part) if trains is None else trains
+
+    def _parts(self, batch: Batch) -> tuple[Batch, ...]:
         """Return a batch of a flow that is new as two: the first may show that the rest continues one stream."""
         if self.protocol.follow is None or len(batch) <= _FIRST or flow_of(batch) in self._known:
             return (batch,)
