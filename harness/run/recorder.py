@@ -157,13 +157,12 @@ class Recorder:
         self.writer.amend(counted_from_ns=self.clock.now_ns())
         self.event("note", f"packets are counted from here on, not recorded one by one: {why}")
 
-    def sent(self, records: PacketArray) -> None:
-        """Take records of a sender's log."""
+    def sent(self, records: PacketArray, n_refused: int | None = None) -> None:
+        """Take records of a sender's log, of which so many were refused; None: they are counted."""
         self._is_written_to.set()
         self.writer.append_sent(records)
-        refused = int((records["errno"] != 0).sum())
-        self.n_refused += refused
-        self.n_sent += len(records) - refused
+        n_refused = int(np.count_nonzero(records["errno"])) if n_refused is None else n_refused
+        self.count_sent(len(records) - n_refused, n_refused)
 
     def count_sent(self, n_sent: int, n_refused: int) -> None:
         """Count packets of a sender whose log is not kept."""

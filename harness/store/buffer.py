@@ -6,6 +6,10 @@ import numpy as np
 
 from harness.model import PacketArray
 
+SLAB_BYTES, HUGE_PAGE_BYTES = 8 << 20, 2 << 20
+"""Blocks are made for so much at a time: from 4 MiB on numpy asks for huge pages, and a fresh page of the usual size
+costs more than writing a hundred rows into it. What does not fill a huge page gets none: so it begins with one."""
+
 
 class RowBuffer:
     """Blocks of rows, at most `max_blocks` of them, the ones that are being written included.
@@ -21,6 +25,7 @@ class RowBuffer:
         self._dtype, self._block_rows, self._max_blocks = dtype, block_rows, max_blocks
         self._free: list[PacketArray] = []
         self._full: list[PacketArray] = []
+        self._lent: list[PacketArray] = []  # whole blocks, in the order of `take`
         self._block: PacketArray | None = None
         self._used = 0
         self._n_blocks = 0
@@ -54,24 +59,38 @@ class RowBuffer:
     def take(self) -> list[PacketArray]:
         """Return everything that waits, oldest first; the arrays stay valid until `give_back`."""
         taken, self._full = self._full, []
+        self._lent += taken
         if self._block is not None and self._used:
             taken.append(self._block[: self._used])
+            self._lent.append(self._block)
             self._block, self._used = None, 0
         self.n_rows = 0
         return taken
 
     def give_back(self, taken: list[PacketArray]) -> None:
-        """Return blocks from `take` for reuse."""
-        self._free += [rows if rows.base is None else rows.base for rows in taken]
+        """Return blocks from `take` for reuse, those that were taken first."""
+        self._free += self._lent[: len(taken)]
+        del self._lent[: len(taken)]
 
     def _open_block(self) -> PacketArray | None:
         """Return the block with room for a row, or None when there is none left."""
         if self._block is not None and self._used == self._block_rows:
             self._full.append(self._block)
             self._block, self._used = None, 0
+        if self._block is None and not self._free:
+            self._make_blocks()
         if self._block is None and self._free:
             self._block = self._free.pop()
-        elif self._block is None and self._n_blocks < self._max_blocks:
-            self._block = np.empty(self._block_rows, self._dtype)
-            self._n_blocks += 1
         return self._block
+
+    def _make_blocks(self) -> None:
+        """Make some blocks more, if there may be."""
+        n_each = max(1, SLAB_BYTES // (self._block_rows * self._dtype.itemsize))
+        n = min(n_each, self._max_blocks - self._n_blocks)
+        if n > 0:
+            n_bytes = n * self._block_rows * self._dtype.itemsize
+            room = np.empty(n_bytes + (HUGE_PAGE_BYTES if n_bytes >= HUGE_PAGE_BYTES else 0), np.uint8)
+            first = -room.ctypes.data % HUGE_PAGE_BYTES if n_bytes >= HUGE_PAGE_BYTES else 0
+            slab = room[first : first + n_bytes].view(self._dtype).reshape(n, self._block_rows)
+            self._free += list(slab[::-1])
+            self._n_blocks += n
