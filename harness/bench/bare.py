@@ -2,11 +2,11 @@
 
     python -m harness.bench.bare send|receive JSON
 
-It sets the same socket options as the engine and asks for the source address, too, so that the kernel does the same
-work for each packet, and moves packets by the same recvmmsg and sendmmsg over the same kind of arrays, in the same
-batches: as many a call, and the same pauses between two reads. `is_eager` leaves the pauses out and sends smaller
-batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the kernel's stamp of each packet,
-and reads at once.
+It sets the same socket options as the engine, asks for the source address, too, and holds the route as a stream at full
+rate does, so that the kernel does the same work for each packet, and moves packets by the same recvmmsg and sendmmsg
+over the same arrays, in the same batches: as many a call, and the same pauses between two reads. `is_eager` leaves the
+pauses out and sends smaller batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the
+kernel's stamp of each packet, and reads at once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from harness.net._slots import addresses, spaced_rows
 from harness.net.batch_reader import AT_ONCE
 from harness.net.interfaces import interface_index
 from harness.net.offload_reader import GRO_BUFFERS
+from harness.net.ready_linux import ReadyBatch, front_bytes
 from harness.run import sending
 from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering
 
@@ -49,7 +50,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(send(asked) if sys.argv[1] == "send" else receive(asked)) + "\n")
 
 
-def _messages(n: int, width: int, control: bool) -> tuple[np.ndarray[Any, Any], ...]:
+def _messages(n: int, width: int) -> tuple[np.ndarray[Any, Any], ...]:
     """Return headers, data, rows of control messages and source address, and vectors, pointing at each other."""
     data = spaced_rows(n, width)
     data[:] = 0
@@ -59,11 +60,10 @@ def _messages(n: int, width: int, control: bool) -> tuple[np.ndarray[Any, Any], 
     header = headers["header"]
     header["iov"] = addresses(iov)
     header["iov_length"] = 1
-    rows = np.zeros((n, NAME_BYTES + CONTROL_BYTES if control else 1), np.uint8)
-    if control:
-        header["name"], header["name_length"] = addresses(rows[:, CONTROL_BYTES:]), NAME_BYTES
-        header["control"] = addresses(rows)
-        header["control_length"] = CONTROL_BYTES
+    rows = np.zeros((n, NAME_BYTES + CONTROL_BYTES), np.uint8)
+    header["name"], header["name_length"] = addresses(rows[:, CONTROL_BYTES:]), NAME_BYTES
+    header["control"] = addresses(rows)
+    header["control_length"] = CONTROL_BYTES
     return headers, data, rows, iov
 
 
@@ -93,7 +93,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         enough = ENOUGH_RUNS if offload else ENOUGH
         gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns(), enough=enough)
         has_pauses = not (asked.get("is_eager") or asked.get("stamps"))
-        headers, _, control, _buffers = _messages(n_slots, width, True)
+        headers, _, control, _buffers = _messages(n_slots, width)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]
         address, fd = headers.ctypes.data, sock.fileno()
         stamps: list[np.ndarray[Any, Any]] = []
@@ -152,13 +152,12 @@ def send(asked: dict[str, Any]) -> dict[str, Any]:
             sock.setsockopt(SOL_UDP, UDP_SEGMENT, size)
         batch = sending.batch_capacity(size, offload=offload)
         n_slots = max(1, (EAGER_BATCH if asked.get("is_eager") else batch) // run)
-        headers, data, _, _buffers = _messages(n_slots, size * run, False)
-        data[:] = 0x5A
-        name = np.frombuffer(
-            struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", group.port, group.address.packed), np.uint8
-        ).copy()
-        headers["header"]["name"], headers["header"]["name_length"] = name.ctypes.data, len(name)
-        address, fd = headers.ctypes.data, sock.fileno()
+        rows, rest = np.split(np.full((n_slots * run, size), 0x5A, np.uint8), [front_bytes(size, offload=offload)], 1)
+        name = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", group.port, group.address.packed)
+        ready = ReadyBatch(sock, name, np.ascontiguousarray(rows), rest[0].copy(), run)
+        if not ready.hold_route():
+            raise OSError(f"no route to {group}")
+        address, fd = ready.address, sock.fileno()
         start_ns, cpu_ns, n_sent = time.monotonic_ns(), time.process_time_ns(), 0
         end_ns = start_ns + int(asked["duration_s"] * 1e9)
         step_ns = n_slots * run * 1e9 / asked["pps"] if asked.get("pps") else 0.0

@@ -43,8 +43,8 @@ _sendto.restype = ctypes.c_ssize_t
 _memcmp = _libc.memcmp
 _memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
-_bind = _libc.bind
-_bind.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+_bind, _connect = _libc.bind, _libc.connect
+_bind.argtypes = _connect.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
 
 
 def bind(fd: int, name: bytes) -> None:
@@ -56,6 +56,11 @@ def bind(fd: int, name: bytes) -> None:
     if _bind(fd, name, len(name)):
         number = ctypes.get_errno() or errno.EIO
         raise OSError(number, os.strerror(number))
+
+
+def connect(fd: int, name: bytes) -> int:
+    """Connect to a packed sockaddr, of family AF_UNSPEC to nobody; return 0 or the errno."""
+    return 0 if not _connect(fd, name, len(name)) else ctypes.get_errno() or errno.EIO
 
 
 def is_same(address: int, other: int, n_bytes: int) -> bool:

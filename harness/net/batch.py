@@ -16,6 +16,7 @@ from harness.errors import UsageError
 from harness.model.datagrams import Batch
 from harness.net.batch_portable import PortableReader, PortableWriter
 from harness.net.platform import PLATFORM, RxSource
+from harness.net.ready import ReadyRows
 
 if PLATFORM.has_batch:
     from harness.net.batch_linux import BatchWriter
@@ -82,6 +83,15 @@ class Writer(Protocol):
 
     def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
         """Return what sends this row as it then stands, shape (1, size), without further ado, and returns the errno.
+
+        It bypasses the numbering of transmit stamps.
+        """
+
+    def front_bytes(self, size: int, /) -> int:
+        """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
+
+    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+        """Return what sends rows as they then stand: each of the fronts, and the same rest behind it.
 
         It bypasses the numbering of transmit stamps.
         """

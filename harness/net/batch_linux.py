@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from harness.net import _libc
 from harness.net._libc import CMSG_HEADER_BYTES
 from harness.net._linux import SOL_SOCKET, SOL_UDP, UDP_SEGMENT
+from harness.net._messages import MAX_INTERRUPTIONS, send_messages
 from harness.net._slots import addresses
 from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM
+from harness.net.ready import ReadyRows
+from harness.net.ready_linux import NO_OFFLOAD, ReadyBatch, front_bytes
 from harness.net.tx_stamps import ID_CONTROL, SCM_TS_OPT_ID, TxStamps
 
 _SOCKADDR_IN6_BYTES = 28
@@ -28,8 +31,6 @@ _MAX_SEGMENTS = 64
 _SEND_FLAGS = int(socket.MSG_DONTWAIT)
 _PROBE_FLAGS = _SEND_FLAGS | 0x10 | 0x800
 """MSG_PROBE | MSG_CONFIRM: the kernel heeds the former, of an empty datagram, only with the latter."""
-
-_MAX_INTERRUPTIONS = 1000
 
 
 class BatchWriter:
@@ -91,13 +92,28 @@ class BatchWriter:
 
         def send() -> int:
             number = _libc.sendto(fileno(), datagram)
-            for _ in range(_MAX_INTERRUPTIONS if number == errno.EINTR else 0):
+            for _ in range(MAX_INTERRUPTIONS if number == errno.EINTR else 0):
                 number = _libc.sendto(fileno(), datagram)
                 if number != errno.EINTR:
                     break
             return errno.EAGAIN if number in AGAIN else number
 
         return send
+
+    def front_bytes(self, size: int) -> int:
+        """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
+        return front_bytes(size, offload=self.offload)
+
+    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+        """Return what sends rows as they then stand: each of the fronts, and the rest behind it.
+
+        Not with transmit stamps.
+        """
+        run = self.run_length(fronts.shape[1])
+        if run > 1 and not self._set_segment(fronts.shape[1]):
+            run = 1
+        name = self._name.tobytes() if self._name_length else None
+        return ReadyBatch(self._sock, name, fronts, rest, run, self.send)
 
     def rehearse(self) -> bool:
         """Walk the way of `one` up to where the datagram would be made; return whether the kernel refuses even that.
@@ -146,8 +162,7 @@ class BatchWriter:
         n_messages, address = -(-n_rows // run), data.ctypes.data
         last = (n_rows - (n_messages - 1) * run) * size
         self._send_messages(address, n_messages, run * size, last, run * size, run, results)
-        refused = int(results[0])
-        if refused in (errno.EINVAL, errno.EMSGSIZE, errno.EIO):  # larger than the MTU, or no checksum offload
+        if results[0] in NO_OFFLOAD:
             self.offload = False
             self._sock.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
             self._segment = 0
@@ -166,10 +181,7 @@ class BatchWriter:
     ) -> None:
         """Send messages at base, base + stride, ..., each of `run` rows, and enter the errno of every row.
 
-        They have `length` bytes each, but for the last. A stream at full rate sends from the same place all the time.
-
-        sendmmsg stops at the first refusal and tells its errno only when that message is the first of a call: so the
-        call is repeated from there, the refused message is noted and passed over.
+        They have `length` bytes each, but for the last. A stream sends from the same place nearly all the time.
         """
         if n_messages > len(self._headers):
             self._resize(n_messages)
@@ -184,23 +196,4 @@ class BatchWriter:
         self.next_number += n_messages
         if stamps is not None and stamps.is_numbering:
             self._ids[:n_messages] = (base_number + self._steps[:n_messages]) & np.uintp(0xFFFF_FFFF)
-        first, n_interrupted = 0, 0
-        fd = self._sock.fileno()
-        while first < n_messages:
-            if stamps is not None:
-                stamps.before(base_number + first)
-            n_sent, number = _libc.sendmmsg(
-                fd, self._address + first * _libc.MMSGHDR.itemsize, n_messages - first, socket.MSG_DONTWAIT
-            )
-            if stamps is not None:
-                stamps.after(base_number + first, n_messages - first, max(n_sent, 0))
-            if n_sent > 0:
-                first += n_sent
-            elif number == errno.EINTR and n_interrupted < _MAX_INTERRUPTIONS:
-                n_interrupted += 1
-            elif number in AGAIN:
-                results[first * run :] = errno.EAGAIN
-                return
-            else:
-                results[first * run : (first + 1) * run] = number
-                first += 1
+        send_messages(self._sock.fileno(), self._address, results, run=run, stamps=stamps, base_number=base_number)

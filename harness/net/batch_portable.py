@@ -14,6 +14,7 @@ from harness.model.datagrams import DATAGRAM_DTYPE, Datagrams
 from harness.model.packets import PacketFlag
 from harness.net._options import packed
 from harness.net.platform import PLATFORM
+from harness.net.ready import PlainRows, ReadyRows
 
 LARGEST_DATAGRAM = 65_535
 AGAIN = (errno.EAGAIN, errno.EWOULDBLOCK)
@@ -109,6 +110,16 @@ class PortableWriter:
     def one(self, row: NDArray[np.uint8]) -> Callable[[], int]:
         """Return what sends this row as it then stands, shape (1, size), and returns the errno, 0 where it went out."""
         return lambda: int(self.send(row)[0])
+
+    def front_bytes(self, size: int) -> int:
+        """Return `size`: each row goes out as it stands."""
+        return size
+
+    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+        """Return what sends the fronts, which are whole rows, as they then stand; `rest` is empty."""
+        if len(rest):
+            raise ValueError("rows that go out one by one are whole ones")
+        return PlainRows(fronts, self.send)
 
     def rehearse(self) -> bool:
         """Do nothing, and return False: the socket module has no way that ends before the datagram is sent."""

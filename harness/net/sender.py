@@ -17,13 +17,15 @@ from harness.net._options import check_buffer, new_udp_socket, set_option
 from harness.net.batch import PathChoice, choose_path, make_tx_stamps, make_writer
 from harness.net.interfaces import interface_index
 from harness.net.platform import PLATFORM
+from harness.net.ready import ReadyRows
 
 
 class SenderSocket:
     """One socket that sends to one destination; made by `open_sender`.
 
     A unicast destination is connected, so that "port unreachable" comes back as ECONNREFUSED. A group is not: the
-    kernel chooses route and source address anew for each datagram, as it does for any program that sends so.
+    kernel chooses route and source address anew for each datagram, as it does for any program that sends so, unless
+    `ready` is told to hold a route.
 
     Attributes:
       destination: where every datagram goes.
@@ -57,7 +59,7 @@ class SenderSocket:
             self.buffer_granted = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
             if destination.is_multicast:
                 PLATFORM.report_errors(self._sock, destination)
-                self._sock.bind(("" if destination.version == 4 else "::", 0))
+                _bind_to_free_port(self._sock, destination.version)
                 address: tuple[str | int, ...] | None = self._address
                 packed = _packed_sockaddr(destination, self._ifindex)
             else:
@@ -159,6 +161,19 @@ class SenderSocket:
           row: shape (1, size), uint8, contiguous, alive as long as this is used.
         """
         return self._writer.one(row)
+
+    def front_bytes(self, size: int) -> int:
+        """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
+        return self._writer.front_bytes(size)
+
+    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+        """Return what sends rows again and again as they then stand; for a stream at full rate, not with `tx_stamps`.
+
+        Args:
+          fronts: the first `front_bytes` of each row, shape (n, k), uint8, contiguous, alive as long as this is used.
+          rest: what follows in each of them, shape (size - k,), uint8.
+        """
+        return self._writer.ready(fronts, rest)
 
     def rehearse(self) -> bool:
         """Go the way of what `one` returns as far as that can be without sending; return whether it is refused.
@@ -264,6 +279,20 @@ def open_sender(
         offload=offload,
         tx_stamps=tx_stamps,
     )
+
+
+def _bind_to_free_port(sock: socket.socket, version: int) -> None:
+    """Bind to a free port by its number: one that the kernel chose by itself is lost when a connection is (Linux)."""
+    anywhere = "" if version == 4 else "::"
+    if not PLATFORM.has_batch:
+        sock.bind((anywhere, 0))
+        return
+    with new_udp_socket(version) as scout:  # holds the port until `sock` has it
+        scout.bind((anywhere, 0))
+        for one in (scout, sock):
+            set_option(one, socket.SOL_SOCKET, socket.SO_REUSEADDR, 1, "SO_REUSEADDR")
+        sock.bind((anywhere, scout.getsockname()[1]))
+    set_option(sock, socket.SOL_SOCKET, socket.SO_REUSEADDR, 0, "SO_REUSEADDR")
 
 
 def _set_marks(sock: socket.socket, destination: Endpoint, ttl: int, dscp: int, loop: bool) -> None:

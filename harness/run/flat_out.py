@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.model import PacketArray
+from harness.net.ready import ReadyRows
 from harness.traffic import Probes, StreamSender
 
 
@@ -35,37 +36,37 @@ class FlatOutStream:
 
     Args:
       sender: whose probes they are.
-      send: hands rows to the kernel without waiting, and returns the errno of each.
+      ready: its rows, with what follows them.
       now_ns: returns the time on the run's time line.
     """
 
     def __init__(
         self,
         sender: StreamSender,
-        send: Callable[[NDArray[np.uint8]], NDArray[np.uint16]],
+        ready: ReadyRows,
         now_ns: Callable[[], int],
     ) -> None:
-        self._sender, self._send, self._now_ns = sender, send, now_ns
+        self._sender, self._ready, self._now_ns = sender, ready, now_ns
         self._logged_to, self._n_each, self._tx_ns = sender.n_taken, list[int](), list[int]()
         self._log, self._ramp = sender.regular_log(0, 0), np.empty(0, np.int64)
 
     def send_until(self, until_ns: int) -> Answered | None:
-        """Send batches until the clock shows `until_ns` or the stream ends.
+        """Send batches until the clock shows `until_ns` or the stream ends, all by the route that there is at first.
 
         Returns:
           The batch that the kernel did not take as a whole, which ends it early; it is the caller's to settle and log,
           after `take_log`.
         """
-        sender, send, clock_ns = self._sender, self._send, self._now_ns
-        n_each, tx_ns, any_of = self._n_each, self._tx_ns, np.count_nonzero
+        write, send, clock_ns = self._sender.write, self._ready.send, self._now_ns
+        n_each, tx_ns = self._n_each, self._tx_ns
+        self._ready.hold_route()
         while (now_ns := clock_ns()) < until_ns:
-            probes = sender.take(now_ns)
-            n_probes = len(probes)
+            n_probes = write(now_ns)
             if not n_probes:
                 break
-            errnos = send(probes.data)
-            if any_of(errnos):
-                return Answered(probes, now_ns, errnos)
+            errnos = send(n_probes)
+            if errnos is not None:
+                return Answered(self._sender.written(n_probes), now_ns, errnos)
             n_each.append(n_probes)
             tx_ns.append(now_ns)
         return None

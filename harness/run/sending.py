@@ -24,8 +24,9 @@ COALESCE_NS, OFFLOAD_COALESCE_NS = 250_000, 1_000_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
 MAX_ERRNO_EVENTS = 20
-TURN_NS = 20_000_000
-"""A stream that is alone and has no time to wait lets the event loop have its turn this often."""
+TURN_NS, TURNS_AT_ONCE = 20_000_000, 3
+"""A stream that is alone and has no time to wait lets the event loop have its turn this often. At full rate that is
+when it is logged, and the event loop has to wait for so many: a turn of its own takes as long as a hundred packets."""
 
 LOG_NS = 1_000_000_000
 """A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
@@ -67,6 +68,12 @@ class Sending:
         self._is_counting = False
         self._send_row: Callable[[], int] | None = None
         self._pace: Pace | None = None
+
+    @property
+    def _is_flat_out(self) -> bool:
+        """Whether it is sent by `FlatOutStream`."""
+        is_bare = self._stamped is None and self.impairment is None
+        return self.is_alone and is_bare and self.plan.schedule.is_unpaced
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -124,6 +131,7 @@ class Sending:
             duration_ns=plan.duration_ns,
             has_pattern=plan.has_pattern,
             capacity=batch_capacity(plan.size, offload=plan.offload) if self.is_alone or plan.offload else CAPACITY,
+            front_bytes=socket.front_bytes(plan.size) if self._is_flat_out else None,
             run=socket.run_length(plan.size),
             piece=PRECISE_PIECE if plan.precise else PIECE,
         )
@@ -143,7 +151,7 @@ class Sending:
                         nursery.start_soon(collect_garbage_seldom)
                     if plan.precise and self._send_row is not None and self._pace is not None:
                         await self._send_precisely(sender, socket, ticker, self._pace, self._send_row)
-                    elif sender.is_unpaced and self.is_alone and self._send_row is not None:
+                    elif self._is_flat_out:
                         await self._send_flat_out(sender, socket, ticker)
                     else:
                         await self._send_all(sender, socket, ticker, coalesce_ns)
@@ -176,15 +184,21 @@ class Sending:
     async def _send_flat_out(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker) -> None:
         """Send as fast as it goes; the event loop has its turns in between."""
         clock = self.recorder.clock
-        stream = FlatOutStream(sender, socket.send_nowait, clock.now_ns)
-        while (due_ns := sender.next_due_ns) is not None:
-            await ticker.wait_until(clock.to_monotonic(due_ns))
-            try:
-                unsettled = stream.send_until(clock.now_ns() + TURN_NS)
-            finally:
-                self._log_turn(stream)
-            if unsettled is not None:
-                await self._settle_batch(sender, socket, unsettled)
+        ready = socket.ready(sender.rows, sender.rest)
+        stream = FlatOutStream(sender, ready, clock.now_ns)
+        try:
+            while (due_ns := sender.next_due_ns) is not None:
+                await ticker.wait_until(clock.to_monotonic(due_ns))
+                for _ in range(TURNS_AT_ONCE):
+                    try:
+                        unsettled = stream.send_until(clock.now_ns() + TURN_NS)
+                    finally:
+                        self._log_turn(stream)
+                    if unsettled is not None:
+                        await self._settle_batch(sender, socket, unsettled)
+                        break
+        finally:
+            ready.release_route()
 
     def _log_turn(self, stream: FlatOutStream) -> None:
         """Log probes that the kernel took."""
@@ -194,7 +208,7 @@ class Sending:
             self.recorder.count_sent(stream.n_unlogged, 0)
             stream.skip_log()
         else:
-            self.recorder.sent(stream.take_log())
+            self.recorder.sent(stream.take_log(), n_refused=0)
 
     async def _send_precisely(
         self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, pace: Pace, send_row: Callable[[], int]
@@ -306,7 +320,7 @@ class Sending:
             rest = batch.probes.after(place)
             tx_ns, first = self.recorder.clock.now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
-            errnos = socket.send_nowait(rest.data)
+            errnos = socket.send_nowait(sender.whole(rest.data))
             place += self._log(sender, socket, Answered(rest, tx_ns, errnos, first))
 
     def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:

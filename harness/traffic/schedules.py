@@ -27,6 +27,11 @@ class Schedule(ABC):
 
     interval_ns: int = 0
 
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether all packets are due at once."""
+        return False
+
     @abstractmethod
     def offsets_ns(self, first: int, n: int) -> Offsets:
         """Return when packets first .. first + n - 1 are due, shape (k,), k <= n; k < n where the schedule ends.
@@ -43,6 +48,11 @@ class Constant(Schedule):
     """One packet every `interval_ns`; 0 means that all are due at once (rate max)."""
 
     interval_ns: int
+
+    @property
+    def is_unpaced(self) -> bool:
+        """Whether all packets are due at once."""
+        return self.interval_ns == 0
 
     def offsets_ns(self, first: int, n: int) -> Offsets:
         """Return k * interval."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.model import SENT_DTYPE, UNDEFINED_NS, Endpoint, PacketArray
-from harness.traffic.schedules import Constant, Schedule
+from harness.traffic.schedules import Schedule
 from harness.traffic.stamping import RampStamp, SingleStamp
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, MAX_PAYLOAD, fill_probes
 
@@ -80,12 +80,15 @@ class StreamSender:
       count, duration_ns: where it ends, whichever comes first; None for neither.
       has_pattern: fill the payload with the pattern that the receiver checks.
       capacity: most probes handed out at a time.
+      front_bytes: bytes of a probe that a batch holds, at least the header's; `rest` has what follows in each of them,
+        and `whole` puts both together. None: all.
       run: of more than so many a multiple is handed out, and the rest with those that are due next.
       piece: due times computed ahead at least, which takes long enough to make a probe late; at least four batches.
 
     Attributes:
       n_taken: probes handed out so far.
       is_unpaced: all are due at once (rate max): the clock tells when the stream ends, and nothing else.
+      rest: what follows the first `front_bytes` of every probe but the end probes, shape (size - front_bytes,), uint8.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class StreamSender:
         duration_ns: int | None = None,
         has_pattern: bool = False,
         capacity: int = 256,
+        front_bytes: int | None = None,
         run: int = 1,
         piece: int = PIECE,
     ) -> None:
@@ -116,14 +120,16 @@ class StreamSender:
         self._n_ahead_from = 0
         self._is_exhausted = False
         self._catch_up_from_ns, self._n_caught_up = -(2**62), 0
-        self.is_unpaced = isinstance(schedule, Constant) and schedule.interval_ns == 0
-        self._piece = max(piece, 4 * capacity)
+        self.is_unpaced = schedule.is_unpaced
+        self._piece = capacity * max(piece // capacity, 4)  # else each piece would end with a small batch
         self._at_once = np.zeros(self._piece if self.is_unpaced else 0, dtype=np.int64)
         self._at_start_ns = self._at_once + start_ns
         identity = {"stream_id": stream_id, "epoch": epoch, "flags": self._flags}
         identity |= {"schedule_start_ns": start_ns, "interval_ns": schedule.interval_ns}
         self._single = SingleStamp(np.zeros((1, size), dtype=np.uint8), **identity)
-        self._batch = RampStamp(np.zeros((capacity, size), dtype=np.uint8), **identity)
+        n_front = size if front_bytes is None else front_bytes
+        self.rest = self._single.rows[0, n_front:].copy()
+        self._batch = RampStamp(np.zeros((capacity, n_front), dtype=np.uint8), **identity)
         self._look_ahead()
 
     @property
@@ -151,7 +157,7 @@ class StreamSender:
     def take(self, now_ns: int) -> Probes:
         """Return the probes due by now, stamped now; empty while none is due or the catch-up limit is reached."""
         if self.is_unpaced:
-            return self._take_unpaced(now_ns)
+            return self.written(self.write(now_ns))
         place = self.n_taken - self._n_ahead_from
         n = int(np.searchsorted(self._ahead[place:], now_ns - self.start_ns, side="right"))
         n = min(n, self._capacity, self._allowance(n, now_ns))
@@ -159,19 +165,39 @@ class StreamSender:
             n -= n % self._run
         return self._stamped(self.start_ns + self._ahead[place : place + n], now_ns)
 
-    def _take_unpaced(self, now_ns: int) -> Probes:
-        """Return as many as fit, with nothing to look up: at a rate of millions that would take a good part of it."""
+    @property
+    def rows(self) -> NDArray[np.uint8]:
+        """The rows that `write` writes and that `take` hands out of several, shape (capacity, front_bytes)."""
+        return self._batch.rows
+
+    def write(self, now_ns: int) -> int:
+        """Write the next probes of an unpaced stream into `rows` and take them, as many as fit; return how many.
+
+        There is nothing to look up: at a rate of millions that would take a good part of it.
+        """
         place, offset_ns = self.n_taken - self._n_ahead_from, now_ns - self.start_ns
         if self.duration_ns is not None and offset_ns >= self.duration_ns:
             self._ahead, self._is_exhausted = self._ahead[:place], True
         n = min(len(self._ahead) - place, self._capacity) if offset_ns >= 0 else 0
-        return self._stamped(self._at_start_ns[:n], now_ns)
+        if n:
+            first_seq = self.n_taken
+            self.skip(n)
+            self._batch.stamp(first_seq, n, now_ns)
+        return n
+
+    def written(self, n: int) -> Probes:
+        """Return the n probes that `write` wrote."""
+        return Probes(self.n_taken - n, self._at_start_ns[:n], self._batch.rows[:n])
+
+    def whole(self, fronts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return whole probes, shape (n, size), of their first `front_bytes`."""
+        return np.hstack([fronts, np.tile(self.rest, (len(fronts), 1))]) if len(self.rest) else fronts
 
     def _stamped(self, due_ns: NDArray[np.int64], now_ns: int) -> Probes:
         """Return the next probes, written and taken."""
         first_seq, n = self.n_taken, len(due_ns)
         self.skip(n)
-        if n == 1:
+        if n == 1 and not len(self.rest):
             self._single.stamp(first_seq, now_ns)
             return Probes(first_seq, due_ns, self._single.rows)
         return Probes(first_seq, due_ns, self._batch.stamp(first_seq, n, now_ns))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.model import PacketArray, parse_endpoint
+from harness.net.ready import PlainRows
 from harness.run.flat_out import FlatOutStream
 from harness.run.sending import ALONE_CAPACITY, BATCH_BYTES, LEAST_CAPACITY, batch_capacity
 from harness.traffic.schedules import Constant
@@ -38,7 +39,7 @@ class Simulated:
             count=count,
             capacity=CAPACITY,
         )
-        self.stream = FlatOutStream(self.sender, self.send, self.now_ns)
+        self.stream = FlatOutStream(self.sender, PlainRows(self.sender.rows, self.send), self.now_ns)
 
     def now_ns(self) -> int:
         self.clock_ns += 1_000
