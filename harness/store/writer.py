@@ -146,11 +146,13 @@ class RunWriter:
         """Add a sending stream, or replace what is known about it; before any sent record with its number."""
         with self._memory_lock:
             self._draft.add_sender(info)
+            self._sent.prepare()
 
     def add_receiver(self, info: ReceiverInfo) -> None:
         """Add a receiver, or replace the one of the same name."""
         with self._memory_lock:
             self._draft.add_receiver(info)
+            self._packets.prepare()
 
     def amend(self, **changes: Any) -> None:
         """Replace other fields of the manifest by name, such as `resolved` or `clocks`."""
