@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.bench.contest import Contest, contest, run_pair
-from harness.bench.rows import SMALL, Bench, Ratio, against, against_best_peer, compared, ratio
+from harness.bench.rows import PASSES, SMALL, Bench, Ratio, against, against_best_peer, compared, ratio
 from harness.bench.tools import BARE, BARE_EAGER, OURS, Task, Tool, witness
 from harness.model.bench import BenchRow
 
@@ -78,7 +78,7 @@ def _find_rate(bench: Bench, tool: Tool, task: Task) -> tuple[float | None, str]
 def loss_free_rate(bench: Bench, size: int) -> BenchRow:
     """Measure the loss-free multicast rate without offload."""
     tools = bench.tools(unicast=size == SMALL)
-    figures = bench.alternate(tools, lambda tool: _find_rate(bench, tool, bench.task(size)))
+    figures = bench.alternate(tools, lambda tool: _find_rate(bench, tool, bench.task(size)), passes=PASSES)
     return compared(
         f"rate-{size}",
         f"loss-free multicast rate, {size} B, no offload, every sequence number checked",
@@ -94,7 +94,7 @@ def loss_free_rate(bench: Bench, size: int) -> BenchRow:
 def offload_rate(bench: Bench, best_peer_pps: float | None) -> BenchRow:
     """Measure the loss-free rate with segmentation offload, 64 B."""
     task = bench.task(SMALL, offload=True)
-    figures = bench.alternate([OURS, BARE], lambda tool: _find_rate(bench, tool, task))
+    figures = bench.alternate([OURS, BARE], lambda tool: _find_rate(bench, tool, task), passes=PASSES)
     best = Ratio(ratio(figures[OURS.name].median, best_peer_pps), "the best peer", 15.0)
     return compared(
         "rate-offload",

@@ -11,6 +11,10 @@ from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Tas
 from harness.model.bench import BenchFigure, BenchRow
 
 SMALL, LARGE = 64, 1400
+PASSES = 3
+"""Turns of every tool in a round, where one second differs much from the next: a virtual machine's processor runs now
+at full speed and now at two thirds of it, and the same program's pace at one time is three times as even as at another.
+"""
 _NO_PEERS = {OURS.name, BARE.name, BARE_EAGER.name}
 
 
@@ -46,19 +50,28 @@ class Bench:
         return Task(size, self.seconds, self.buffer_bytes, pps, **changes)  # type: ignore[arg-type] # fields of Task
 
     def alternate(
-        self, tools: Iterable[Tool], measure: Callable[[Tool], tuple[float | None, str]]
+        self, tools: Iterable[Tool], measure: Callable[[Tool], tuple[float | None, str]], *, passes: int = 1
     ) -> dict[str, BenchFigure]:
-        """Measure every tool in every round, so that all of them meet the same load of the machine."""
-        tools = list(tools)
+        """Measure every tool in every round, so that all of them meet the same load of the machine.
+
+        Args:
+          tools: who takes part.
+          measure: returns a tool's figure, None for none, and a note.
+          passes: how often all of them have their turn in a round, whose figures are medians; once in a quick bench.
+        """
+        tools, passes = list(tools), 1 if self.is_quick else passes
         rounds: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
         notes: dict[str, str] = {}
         for number in range(self.rounds):
-            for tool in tools:
+            found: dict[str, list[float]] = {tool.name: [] for tool in tools}
+            for tool in [*tools] * passes:
                 value, note = measure(tool)
                 self.tell(f"  round {number + 1}, {tool.name}: {'n/a' if value is None else f'{value:,.0f}'} {note}")
-                rounds[tool.name].append(value)
+                found[tool.name] += [] if value is None else [value]
                 if note:
                     notes[tool.name] = note
+            for name, values in found.items():
+                rounds[name].append(statistics.median(values) if values else None)
         return {name: figure_of(name, values, notes.get(name, "")) for name, values in rounds.items()}
 
 

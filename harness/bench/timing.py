@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.bench.contest import contest, run_pair
-from harness.bench.rows import SMALL, Bench, against, against_best_peer, compared, figure_of
+from harness.bench.rows import PASSES, SMALL, Bench, against, against_best_peer, compared, figure_of
 from harness.bench.tools import BARE, BARE_EAGER, OURS, Tool, sockperf_ping_pong, witness
 from harness.model.bench import BenchRow
 
@@ -26,7 +26,8 @@ def pacing(bench: Bench, pps: int) -> BenchRow:
             return None, done.error or f"only {len(gaps):,} of {n_due:,} packets"
         return sorted(abs(gap - nominal_ns) for gap in gaps)[int(0.99 * (len(gaps) - 1))], ""
 
-    figures = bench.alternate([tool for tool in bench.tools() if tool not in (BARE, BARE_EAGER)], measure)
+    senders = [tool for tool in bench.tools() if tool not in (BARE, BARE_EAGER)]
+    figures = bench.alternate(senders, measure, passes=PASSES)
     return compared(
         f"pacing-{pps}",
         f"pacing at {pps:,} pps: p99 of the interval's error",
