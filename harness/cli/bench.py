@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness.cli.options import add_json
+from harness.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,8 @@ def execute(args: argparse.Namespace) -> int:
     from harness.store.atomic import write_whole
 
     path = Path(args.output) if args.output else default_output(RESULTS / "bench")
+    if path.is_dir():  # to say so after all the measuring would lose it
+        raise UsageError(f"--output {path} is a directory; name a file in it, such as {path / 'bench.json'}")
     result = run_bench(
         is_quick=args.quick,
         install=not args.no_install,

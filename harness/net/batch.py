@@ -90,10 +90,12 @@ class Writer(Protocol):
     def front_bytes(self, size: int, /) -> int:
         """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
 
-    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+    def ready(
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], make_scout: Callable[[], socket.socket], /
+    ) -> ReadyRows:
         """Return what sends rows as they then stand: each of the fronts, and the same rest behind it.
 
-        It bypasses the numbering of transmit stamps.
+        It bypasses the numbering of transmit stamps. `make_scout` returns another socket that takes the same way.
         """
 
     def rehearse(self) -> bool:

@@ -104,7 +104,9 @@ class BatchWriter:
         """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
         return front_bytes(size, offload=self.offload)
 
-    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+    def ready(
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], make_scout: Callable[[], socket.socket]
+    ) -> ReadyRows:
         """Return what sends rows as they then stand: each of the fronts, and the rest behind it.
 
         Not with transmit stamps.
@@ -113,7 +115,7 @@ class BatchWriter:
         if run > 1 and not self._set_segment(fronts.shape[1]):
             run = 1
         name = self._name.tobytes() if self._name_length else None
-        return ReadyBatch(self._sock, name, fronts, rest, run, self.send)
+        return ReadyBatch(self._sock, name, make_scout, fronts, rest, run, self.send)
 
     def rehearse(self) -> bool:
         """Walk the way of `one` up to where the datagram would be made; return whether the kernel refuses even that.

@@ -115,7 +115,9 @@ class PortableWriter:
         """Return `size`: each row goes out as it stands."""
         return size
 
-    def ready(self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8]) -> ReadyRows:
+    def ready(
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], _make_scout: Callable[[], socket.socket]
+    ) -> ReadyRows:
         """Return what sends the fronts, which are whole rows, as they then stand; `rest` is empty."""
         if len(rest):
             raise ValueError("rows that go out one by one are whole ones")

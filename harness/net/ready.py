@@ -16,14 +16,11 @@ class ReadyRows(Protocol):
         """Send the first rows; return None where all went out, which is nearly always, else the errno of each."""
 
     def hold_route(self) -> bool:
-        """Look up route and source address for all that is sent from now on; return whether that was done.
+        """Look up the source address for all that this socket sends from now on; return whether that was done.
 
         It spares the kernel a good part of its work for each datagram. What changes meanwhile is not heeded until the
         next call: call it again now and then. Where it is not done, each datagram has its own look-up.
         """
-
-    def release_route(self) -> None:
-        """Have each datagram look up its own again."""
 
 
 class PlainRows:
@@ -45,6 +42,3 @@ class PlainRows:
     def hold_route(self) -> bool:
         """Do nothing, and return False."""
         return False
-
-    def release_route(self) -> None:
-        """Do nothing."""

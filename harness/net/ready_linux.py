@@ -34,6 +34,7 @@ class ReadyBatch:
     Args:
       sock: non-blocking; bound to a port by its number and to no address, or else `hold_route` would lose it.
       name: the destination's packed sockaddr; None for a connected socket, whose route is held by the kernel.
+      make_scout: returns another socket that takes the same way, to find out which source address that has.
       fronts: shape (n, k), uint8; they are sent as they then stand. Contiguous, with runs altogether.
       rest: what follows each of them, shape (m,), uint8; empty with runs.
       run: rows that go to the kernel as one buffer; the socket is set to cut them (UDP_SEGMENT).
@@ -47,6 +48,7 @@ class ReadyBatch:
         self,
         sock: socket.socket,
         name: bytes | None,
+        make_scout: Callable[[], socket.socket],
         fronts: NDArray[np.uint8],
         rest: NDArray[np.uint8],
         run: int,
@@ -54,7 +56,8 @@ class ReadyBatch:
     ) -> None:
         self._sock, self._name, self._rows, self._rest = sock, name, fronts, rest
         self._run, self._send_plain = run, send_plain
-        self._is_held = False
+        self._make_scout = make_scout
+        self._held_source: tuple[str | int, ...] | None = None
         self._plain: PlainRows | None = None
         firsts, self._full = fronts[::run], run * fronts.shape[1]
         self._iov = np.zeros((len(firsts), 2 if len(rest) else 1), _libc.IOVEC)
@@ -91,30 +94,28 @@ class ReadyBatch:
         return results if results is not None and np.count_nonzero(results) else None
 
     def hold_route(self) -> bool:
-        """Connect the socket to the destination, anew if it is; return whether it could be.
+        """Connect the socket to the destination, anew if the source address is another now; return whether it could be.
 
-        The source address is chosen at that moment, by the same rules as for a datagram of a socket that is not
-        connected. A connected socket numbers its datagrams by itself (IPv4 identification), which is most of the gain.
+        The address is chosen by the same rules as for a datagram of a socket that is not connected. A connected socket
+        numbers its datagrams by itself (IPv4 identification), which is most of the gain. It also has a hash of its own,
+        by which queues and paths are chosen on the way: so it is not connected anew without need.
         """
         if self._name is None:
             return False
-        if self._is_held:
-            _libc.connect(self._sock.fileno(), _NOBODY)
-        is_held = not _libc.connect(self._sock.fileno(), self._name)
-        if is_held != self._is_held:
-            self._is_held = is_held
+        with self._make_scout() as scout:
+            is_refused = _libc.connect(scout.fileno(), self._name)
+            source = None if is_refused else scout.getsockname()[:1]
+        if source != self._held_source:
+            fd = self._sock.fileno()
+            if self._held_source is not None:
+                _libc.connect(fd, _NOBODY)
+            is_held = source is not None and not _libc.connect(fd, self._name)
+            self._held_source = source if is_held else None
             self._set_name()
-        return is_held
-
-    def release_route(self) -> None:
-        """Leave the socket as it was, connected to nobody."""
-        if self._is_held:
-            _libc.connect(self._sock.fileno(), _NOBODY)
-            self._is_held = False
-            self._set_name()
+        return self._held_source is not None
 
     def _set_name(self) -> None:
-        has_name = len(self._packed) > 0 and not self._is_held
+        has_name = len(self._packed) > 0 and self._held_source is None
         self._header["name"] = self._packed.ctypes.data if has_name else 0
         self._header["name_length"] = len(self._packed) if has_name else 0
 

@@ -173,7 +173,7 @@ class SenderSocket:
           fronts: the first `front_bytes` of each row, shape (n, k), uint8, contiguous, alive as long as this is used.
           rest: what follows in each of them, shape (size - k,), uint8.
         """
-        return self._writer.ready(fronts, rest)
+        return self._writer.ready(fronts, rest, self._pinned_socket)
 
     def rehearse(self) -> bool:
         """Go the way of what `one` returns as far as that can be without sending; return whether it is refused.

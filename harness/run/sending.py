@@ -184,21 +184,17 @@ class Sending:
     async def _send_flat_out(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker) -> None:
         """Send as fast as it goes; the event loop has its turns in between."""
         clock = self.recorder.clock
-        ready = socket.ready(sender.rows, sender.rest)
-        stream = FlatOutStream(sender, ready, clock.now_ns)
-        try:
-            while (due_ns := sender.next_due_ns) is not None:
-                await ticker.wait_until(clock.to_monotonic(due_ns))
-                for _ in range(TURNS_AT_ONCE):
-                    try:
-                        unsettled = stream.send_until(clock.now_ns() + TURN_NS)
-                    finally:
-                        self._log_turn(stream)
-                    if unsettled is not None:
-                        await self._settle_batch(sender, socket, unsettled)
-                        break
-        finally:
-            ready.release_route()
+        stream = FlatOutStream(sender, socket.ready(sender.rows, sender.rest), clock.now_ns)
+        while (due_ns := sender.next_due_ns) is not None:
+            await ticker.wait_until(clock.to_monotonic(due_ns))
+            for _ in range(TURNS_AT_ONCE):
+                try:
+                    unsettled = stream.send_until(clock.now_ns() + TURN_NS)
+                finally:
+                    self._log_turn(stream)
+                if unsettled is not None:
+                    await self._settle_batch(sender, socket, unsettled)
+                    break
 
     def _log_turn(self, stream: FlatOutStream) -> None:
         """Log probes that the kernel took."""

@@ -131,6 +131,28 @@ def test_figure_says_how_many_rounds_gave_none() -> None:
     assert figure_of("x", [None]).median is None
 
 
+def test_round_of_several_turns_is_their_median() -> None:
+    turns: list[str] = []
+    answers: dict[str, list[float | None]] = {
+        "ours": [1, 9, 2, None, 7, None],
+        "bare loop": [5, None, 6, None, None, None],
+    }
+
+    def measure(tool: Tool) -> tuple[float | None, str]:
+        turns.append(tool.name)
+        return answers[tool.name].pop(0), ""
+
+    bench = make_bench(set(), is_quick=False)
+    bench.rounds = 2
+    figures = bench.alternate([OURS, BARE], measure, passes=3)
+    assert turns == ["ours", "bare loop"] * 6
+    assert figures["ours"].rounds == [2, 7]
+    assert figures["bare loop"].rounds == [5.5, None]
+    assert figures["bare loop"].note == "1 of 2 rounds gave none"
+    bench.is_quick, answers["ours"] = True, [3, 4]
+    assert bench.alternate([OURS], measure, passes=3)["ours"].rounds == [3, 4]
+
+
 @LINUX
 def test_loss_of_a_stalled_receiver_is_its_own_buffers() -> None:
     row = own_buffer(make_bench(set()))

@@ -56,6 +56,7 @@ MISTAKES = [
     ("protocols nope", "is not a known protocol"),
     ("recieve 239.1.2.3:5000", "did you mean 'receive'"),
     ("interfaces nope0", "nope0"),
+    ("bench --output .", "name a file in it, such as bench.json"),
     ("completion fish", "fish"),
 ]
 
