@@ -51,7 +51,7 @@ class FlatOutStream:
         self._log, self._ramp = sender.regular_log(0, 0), np.empty(0, np.int64)
 
     def send_until(self, until_ns: int) -> Answered | None:
-        """Send batches until the clock shows `until_ns` or the stream ends, all by the route that there is at first.
+        """Send batches until the clock shows `until_ns` or the stream ends.
 
         Returns:
           The batch that the kernel did not take as a whole, which ends it early; it is the caller's to settle and log,
@@ -59,7 +59,6 @@ class FlatOutStream:
         """
         write, send, clock_ns = self._sender.write, self._ready.send, self._now_ns
         n_each, tx_ns = self._n_each, self._tx_ns
-        self._ready.hold_route()
         while (now_ns := clock_ns()) < until_ns:
             n_probes = write(now_ns)
             if not n_probes:

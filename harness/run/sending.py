@@ -26,7 +26,8 @@ COALESCE_NS, OFFLOAD_COALESCE_NS = 250_000, 1_000_000
 MAX_ERRNO_EVENTS = 20
 TURN_NS, TURNS_AT_ONCE = 20_000_000, 3
 """A stream that is alone and has no time to wait lets the event loop have its turn this often. At full rate that is
-when it is logged, and the event loop has to wait for so many: a turn of its own takes as long as a hundred packets."""
+when it is logged. The event loop has to wait for so many, and the route is held for as long: a turn of its own takes as
+long as a hundred packets."""
 
 LOG_NS = 1_000_000_000
 """A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
@@ -184,9 +185,11 @@ class Sending:
     async def _send_flat_out(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker) -> None:
         """Send as fast as it goes; the event loop has its turns in between."""
         clock = self.recorder.clock
-        stream = FlatOutStream(sender, socket.ready(sender.rows, sender.rest), clock.now_ns)
+        ready = socket.ready(sender.rows, sender.rest)
+        stream = FlatOutStream(sender, ready, clock.now_ns)
         while (due_ns := sender.next_due_ns) is not None:
             await ticker.wait_until(clock.to_monotonic(due_ns))
+            ready.hold_route()
             for _ in range(TURNS_AT_ONCE):
                 try:
                     unsettled = stream.send_until(clock.now_ns() + TURN_NS)
