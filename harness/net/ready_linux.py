@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import HarnessError
 from harness.model.datagrams import FRONT_BYTES
 from harness.net import _libc
 from harness.net._messages import send_messages
@@ -34,7 +35,8 @@ class ReadyBatch:
     Args:
       sock: non-blocking; bound to a port by its number and to no address, or else `hold_route` would lose it.
       name: the destination's packed sockaddr; None for a connected socket, whose route is held by the kernel.
-      make_scout: returns another socket that takes the same way, to find out which source address that has.
+      make_scout: returns another socket that takes the same way, to find out which source address that has; it may
+        raise HarnessError.
       fronts: shape (n, k), uint8; they are sent as they then stand. Contiguous, with runs altogether.
       rest: what follows each of them, shape (m,), uint8; empty with runs.
       run: rows that go to the kernel as one buffer; the socket is set to cut them (UDP_SEGMENT).
@@ -102,9 +104,12 @@ class ReadyBatch:
         """
         if self._name is None:
             return False
-        with self._make_scout() as scout:
-            is_refused = _libc.connect(scout.fileno(), self._name)
-            source = None if is_refused else scout.getsockname()[:1]
+        try:
+            with self._make_scout() as scout:
+                is_refused = _libc.connect(scout.fileno(), self._name)
+                source = None if is_refused else scout.getsockname()[:1]
+        except HarnessError:  # the interface is gone, or no more files may be opened
+            source = None
         if source != self._held_source:
             fd = self._sock.fileno()
             if self._held_source is not None:

@@ -11,6 +11,7 @@ from net_helpers import next_port, payloads, read_all
 from netns import Namespace
 from numpy.typing import NDArray
 
+from harness.errors import BindError
 from harness.model import Endpoint, Membership
 from harness.net import _libc
 from harness.net.opening import open_receiver
@@ -185,6 +186,30 @@ def test_route_is_looked_up_when_told(namespace: Namespace, version: int) -> Non
             namespace.ip("addr", "replace", second + mask, "dev", "d0", *flags)
         assert ready.hold_route()
         assert heard_from() == {(second, port)}
+        namespace.ip("link", "del", "d0")
+        assert not ready.hold_route()
+        refused = ready.send(20)
+        assert refused is not None
+        assert refused.all()
+        assert errno.EAGAIN not in refused
+
+
+def test_route_is_not_held_where_no_socket_can_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = group()
+    with receiver_of(endpoint) as receiver, open_sender(endpoint, interface="lo") as sender:
+        ready = made_ready(sender, payloads(5, 64))
+        assert ready.hold_route()
+        monkeypatch.setattr("harness.net.sender.new_udp_socket", refuse_socket)
+        assert not ready.hold_route()
+        assert ready.send(5) is None
+        monkeypatch.undo()
+        assert ready.hold_route()
+        assert ready.send(5) is None
+        assert len(read_all(receiver, 10)[0]) == 10
+
+
+def refuse_socket(_version: int) -> socket.socket:
+    raise BindError("too many open files")
 
 
 @pytest.mark.parametrize("has_pattern", [False, True])
