@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import analyze_recording
+from harness.model import PACKET_DTYPE
 from harness.store import open_run
 
 
@@ -29,9 +30,10 @@ def harness(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path, seconds: float = 20.0) -> None:
+def wait_for(path: Path, seconds: float = 20.0, *, n_bytes: int = 1) -> None:
+    """Wait until a file has so many bytes."""
     deadline = time.monotonic() + seconds
-    while not (path.exists() and path.stat().st_size):
+    while not (path.exists() and path.stat().st_size >= n_bytes):
         assert time.monotonic() < deadline, f"{path} did not come"
         time.sleep(0.02)
 
@@ -60,8 +62,7 @@ def test_interrupt_ends_cleanly_and_keeps_everything(
     number: signal.Signals, endless_sender: str, tmp_path: Path
 ) -> None:
     process = receive(endless_sender, tmp_path, "--json")
-    wait_for(tmp_path / "rx" / "packets.crc")
-    time.sleep(0.5)  # on a busy machine much of the first second went by before the first packet
+    wait_for(tmp_path / "rx" / "packets.bin", n_bytes=301 * PACKET_DTYPE.itemsize)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
