@@ -91,11 +91,11 @@ class Writer(Protocol):
         """Return how many bytes of rows of a size `ready` wants of each, where the rest of all of them is the same."""
 
     def ready(
-        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], make_scout: Callable[[], socket.socket], /
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], find_source: Callable[[], str | None], /
     ) -> ReadyRows:
         """Return what sends rows as they then stand: each of the fronts, and the same rest behind it.
 
-        It bypasses the numbering of transmit stamps. `make_scout` returns another socket that takes the same way.
+        It bypasses the numbering of transmit stamps. `find_source` returns the route's source address.
         """
 
     def rehearse(self) -> bool:

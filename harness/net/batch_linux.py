@@ -105,7 +105,7 @@ class BatchWriter:
         return front_bytes(size, offload=self.offload)
 
     def ready(
-        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], make_scout: Callable[[], socket.socket]
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], find_source: Callable[[], str | None]
     ) -> ReadyRows:
         """Return what sends rows as they then stand: each of the fronts, and the rest behind it.
 
@@ -115,7 +115,7 @@ class BatchWriter:
         if run > 1 and not self._set_segment(fronts.shape[1]):
             run = 1
         name = self._name.tobytes() if self._name_length else None
-        return ReadyBatch(self._sock, name, make_scout, fronts, rest, run, self.send)
+        return ReadyBatch(self._sock, name, find_source, fronts, rest, run, self.send)
 
     def rehearse(self) -> bool:
         """Walk the way of `one` up to where the datagram would be made; return whether the kernel refuses even that.

@@ -116,7 +116,7 @@ class PortableWriter:
         return size
 
     def ready(
-        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], _make_scout: Callable[[], socket.socket]
+        self, fronts: NDArray[np.uint8], rest: NDArray[np.uint8], _find_source: Callable[[], str | None]
     ) -> ReadyRows:
         """Return what sends the fronts, which are whole rows, as they then stand; `rest` is empty."""
         if len(rest):

@@ -35,8 +35,8 @@ class ReadyBatch:
     Args:
       sock: non-blocking; bound to a port by its number and to no address, or else `hold_route` would lose it.
       name: the destination's packed sockaddr; None for a connected socket, whose route is held by the kernel.
-      make_scout: returns another socket that takes the same way, to find out which source address that has; it may
-        raise HarnessError.
+      find_source: returns the source address that the destination's route has at that moment, None without one; it may
+        raise HarnessError. None for a connected socket.
       fronts: shape (n, k), uint8; they are sent as they then stand. Contiguous, with runs altogether.
       rest: what follows each of them, shape (m,), uint8; empty with runs.
       run: rows that go to the kernel as one buffer; the socket is set to cut them (UDP_SEGMENT).
@@ -50,7 +50,7 @@ class ReadyBatch:
         self,
         sock: socket.socket,
         name: bytes | None,
-        make_scout: Callable[[], socket.socket],
+        find_source: Callable[[], str | None] | None,
         fronts: NDArray[np.uint8],
         rest: NDArray[np.uint8],
         run: int,
@@ -58,8 +58,8 @@ class ReadyBatch:
     ) -> None:
         self._sock, self._name, self._rows, self._rest = sock, name, fronts, rest
         self._run, self._send_plain = run, send_plain
-        self._make_scout = make_scout
-        self._held_source: tuple[str | int, ...] | None = None
+        self._find_source = find_source
+        self._held_source: str | None = None
         self._plain: PlainRows | None = None
         firsts, self._full = fronts[::run], run * fronts.shape[1]
         self._iov = np.zeros((len(firsts), 2 if len(rest) else 1), _libc.IOVEC)
@@ -102,12 +102,10 @@ class ReadyBatch:
         numbers its datagrams by itself (IPv4 identification), which is most of the gain. It also has a hash of its own,
         by which queues and paths are chosen on the way: so it is not connected anew without need.
         """
-        if self._name is None:
+        if self._name is None or self._find_source is None:
             return False
         try:
-            with self._make_scout() as scout:
-                is_refused = _libc.connect(scout.fileno(), self._name)
-                source = None if is_refused else scout.getsockname()[:1]
+            source = self._find_source()
         except HarnessError:  # the interface is gone, or no more files may be opened
             source = None
         if source != self._held_source:

@@ -124,15 +124,17 @@ class SenderSocket:
         if not self.destination.is_multicast and not self.is_closed:
             host = str(self._sock.getsockname()[0])
         else:
-            probe = self._pinned_socket()
-            try:
-                probe.connect(self._address)
-                host = str(probe.getsockname()[0])
-            except OSError:
-                host = "0.0.0.0" if self.destination.version == 4 else "::"
-            finally:
-                probe.close()
+            host = self._find_source() or ("0.0.0.0" if self.destination.version == 4 else "::")
         return Endpoint(ipaddress.ip_address(host.partition("%")[0]), self._port)
+
+    def _find_source(self) -> str | None:
+        """Return the source address that the route has at this moment; None when no route leads out."""
+        with self._pinned_socket() as scout:
+            try:
+                scout.connect(self._address)
+            except OSError:
+                return None
+            return str(scout.getsockname()[0])
 
     def send_nowait(self, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send every row as one datagram, without waiting.
@@ -173,7 +175,7 @@ class SenderSocket:
           fronts: the first `front_bytes` of each row, shape (n, k), uint8, contiguous, alive as long as this is used.
           rest: what follows in each of them, shape (size - k,), uint8.
         """
-        return self._writer.ready(fronts, rest, self._pinned_socket)
+        return self._writer.ready(fronts, rest, self._find_source)
 
     def rehearse(self) -> bool:
         """Go the way of what `one` returns as far as that can be without sending; return whether it is refused.

@@ -71,10 +71,14 @@ class Sending:
         self._pace: Pace | None = None
 
     @property
+    def _is_bare(self) -> bool:
+        """Whether what becomes of a probe is known when the kernel has answered, and each is sent as it is."""
+        return self._stamped is None and self.impairment is None
+
+    @property
     def _is_flat_out(self) -> bool:
         """Whether it is sent by `FlatOutStream`."""
-        is_bare = self._stamped is None and self.impairment is None
-        return self.is_alone and is_bare and self.plan.schedule.is_unpaced
+        return self.is_alone and self._is_bare and self.plan.schedule.is_unpaced
 
     def open(self) -> SenderSocket:
         """Return the socket of the stream, so that an environment error shows before the run starts."""
@@ -142,7 +146,7 @@ class Sending:
         is_watching = (self.is_alone or plan.precise) and not coalesce_ns and plan.schedule.interval_ns > 0
         with Ticker() as ticker, socket:
             self._pace = Pace(ticker, plan.schedule.interval_ns, is_precise=plan.precise) if is_watching else None
-            if self._stamped is None and self.impairment is None:
+            if self._is_bare:
                 self._send_row = socket.one(sender.row)
             try:
                 async with trio.open_nursery() as nursery:

@@ -100,8 +100,9 @@ class RowBuffer:
         n = min(most, self._max_blocks - self._n_blocks)
         if n > 0:
             n_bytes = n * self._block_rows * self._dtype.itemsize
-            room = np.empty(n_bytes + (HUGE_PAGE_BYTES if n_bytes >= HUGE_PAGE_BYTES else 0), np.uint8)
-            first = -room.ctypes.data % HUGE_PAGE_BYTES if n_bytes >= HUGE_PAGE_BYTES else 0
+            align = HUGE_PAGE_BYTES if n_bytes >= HUGE_PAGE_BYTES else 1
+            room = np.empty(n_bytes + align, np.uint8)
+            first = -room.ctypes.data % align
             slab = room[first : first + n_bytes].view(self._dtype).reshape(n, self._block_rows)
             self._free += list(slab[::-1])
             self._n_blocks += n

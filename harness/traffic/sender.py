@@ -83,7 +83,7 @@ class StreamSender:
       front_bytes: bytes of a probe that a batch holds, at least the header's; `rest` has what follows in each of them,
         and `whole` puts both together. None: all.
       run: of more than so many a multiple is handed out, and the rest with those that are due next.
-      piece: due times computed ahead at least, which takes long enough to make a probe late; at least four batches.
+      piece: due times computed ahead, in whole batches, which takes long enough to make a probe late; at least four.
 
     Attributes:
       n_taken: probes handed out so far.
