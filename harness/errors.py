@@ -7,12 +7,13 @@ attributes too, so that a program need not parse the sentence.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno as _errno
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Error = TypeVar("Error", bound=BaseException)
 
@@ -158,6 +159,7 @@ def os_reason(exc: OSError) -> str:
 def storage_error(exc: OSError, path: Path, remedy: str = "") -> StorageError:
     """Return the one line for a result that could not be written.
 
+    >>> from pathlib import Path
     >>> storage_error(OSError(28, "No space left on device"), Path("run/summary.json"), "is the disk full?")
     StorageError('cannot write run/summary.json: ENOSPC (No space left on device); is the disk full?')
     """
@@ -172,6 +174,8 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     >>> nearest("zzz", ["rate", "size"])
     '; known: rate, size'
     """
+    import difflib  # only a mistake needs it
+
     known = sorted(candidates)
     close = difflib.get_close_matches(word, known, n=1)
     if close:

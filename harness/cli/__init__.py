@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness import __version__
 from harness.cli.streams import told_streams
@@ -60,7 +60,9 @@ def _run(arguments: list[str]) -> int:
     if wanted is not None and wanted not in COMMANDS:
         print(f"harness: unknown command {wanted!r}{nearest(wanted, COMMANDS)}", file=sys.stderr)
         return 2
-    parser = build_parser([wanted] if wanted else [])
+    complete = [wanted] if wanted else []
+    # nothing but the help of a command that stands first can be asked for
+    parser = build_parser(complete, complete if wanted and arguments[0] == wanted else COMMANDS)
     args = parser.parse_args(arguments)
     if args.command is None:
         parser.print_help()
@@ -93,8 +95,8 @@ def _sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")
 
 
-def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser; only the subcommands in `complete` get their arguments."""
+def build_parser(complete: Collection[str], known: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the subcommands in `known`; only those in `complete` get their arguments."""
     parser = _Parser(
         prog="harness",
         description="Send, receive, record, analyze and plot multicast and UDP traffic until a drop-out reproduces.",
@@ -102,8 +104,10 @@ def build_parser(complete: Sequence[str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"harness {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for name, help_text in COMMANDS.items():
+    # without `prog`, argparse would have it formatted, and load what it takes to measure a terminal
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser, prog=parser.prog)
+    for name in known:
+        help_text = COMMANDS[name]
         command = commands.add_parser(name, help=help_text, description=_sentence(help_text), allow_abbrev=False)
         if name in complete:
             importlib.import_module(f"harness.cli.{name}").add_arguments(command)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.options import (
-    add_json,
-    add_junit,
+from harness.cli.analysis_options import (
     add_limits,
-    add_no_report,
     add_stream_options,
     add_thresholds,
     limits_of,
     parameters_of,
     stream_options_of,
 )
+from harness.cli.options import add_json, add_junit, add_no_report
 from harness.errors import UsageError
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.options import add_json, add_stream_options, add_thresholds, parameters_of, stream_options_of
+from harness.cli.analysis_options import add_stream_options, add_thresholds, parameters_of, stream_options_of
+from harness.cli.options import add_json
 from harness.errors import UsageError
 
 

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.options import (
-    add_json,
-    add_junit,
-    add_no_report,
-    add_output,
-    add_thresholds,
-    parameters_of,
-    whole_number,
-)
+from harness.cli.analysis_options import add_thresholds, parameters_of
+from harness.cli.options import add_json, add_junit, add_no_report, add_output, whole_number
 from harness.errors import StorageError, UsageError
 
 if TYPE_CHECKING:

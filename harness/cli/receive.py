@@ -5,19 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from harness.cli.options import (
-    add_interface,
-    add_json,
-    add_junit,
-    add_limits,
-    add_no_report,
-    add_output,
-    add_thresholds,
-    checked,
-    limits_of,
-    parameters_of,
-    whole_number,
-)
+from harness.cli.analysis_options import add_limits, add_thresholds, limits_of, parameters_of
+from harness.cli.options import add_interface, add_json, add_junit, add_no_report, add_output, checked, whole_number
 from harness.errors import UsageError, nearest
 from harness.units import parse_duration, parse_size
 

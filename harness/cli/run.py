@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.options import add_json, add_junit, add_no_report, add_output, add_thresholds, parameters_of
+from harness.cli.analysis_options import add_thresholds, parameters_of
+from harness.cli.options import add_json, add_junit, add_no_report, add_output
 from harness.errors import UsageError, nearest
 
 

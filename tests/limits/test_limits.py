@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cli import main
-from harness.cli.options import add_limits
+from harness.cli.analysis_options import add_limits
 from harness.errors import UnitError
 from harness.limits import MEASURES, hold, hold_each
 from harness.limits.gaps import arrival_gap

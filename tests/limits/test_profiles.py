@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.cli.options import add_limits
+from harness.cli.analysis_options import add_limits
 from harness.errors import HarnessError, UsageError
 from harness.limits import MEASURES, load_profile, profile_names, with_profile
 from harness.limits.profiles import FOLDER
