@@ -30,10 +30,8 @@ one read of a socket to the next."""
 _MASK = np.tile(np.where(np.isin(np.arange(_WORDS), _OWN), np.uint64(0), ~np.uint64(0)), FOLLOWED_ROWS)
 _BLOCK_ROWS = 4096
 """Packets of trains that are compared and then read, before they have left a processor's cache."""
-_ALL_SAME, _OWN_SAME, _TIME_SAME = (
-    int(np.isin(np.arange(_WORDS), words).view(np.uint64)[0]) for words in (range(_WORDS), [_NUMBER, _CHECK], [_TIME])
-)
-"""Eight answers to whether a word is like that of the row before, as one number."""
+_OWN_SAME = int(np.isin(np.arange(_WORDS), _OWN).view(np.uint64)[0])
+"""That these words are like those of the row before, of eight answers as one number."""
 
 Words = NDArray[np.int64]
 
@@ -114,31 +112,29 @@ class ProbeFollower:
         words, n_rows = rows[:, : 8 * _WORDS].view(np.uint64), len(rows)
         if not (words[0] & _MASK[:_WORDS] == self._expected[:_WORDS]).all():
             return None
-        ends = np.cumsum(counts)
-        starts, swapped = ends - counts, words.view(">i8")
         same, numbers, checks, places = self._reserve(n_rows)
+        swapped = words.view(">i8")
         for start in range(0, n_rows, _BLOCK_ROWS):
             block, after = slice(start, start + _BLOCK_ROWS), slice(start + 1, start + _BLOCK_ROWS + 1)
             n_pairs = len(words[after])
             np.equal(words[block][:n_pairs], words[after], out=same[block][:n_pairs])
-            numbers[block], checks[block] = swapped[block, _NUMBER], swapped[block, _CHECK]
-        pairs = same.view(np.uint64)[: n_rows - 1, 0]
-        pairs |= _OWN_SAME
-        pairs[ends[:-1] - 1] |= _TIME_SAME  # from train to train
-        first, times, first_checks = numbers[starts], swapped[starts, _TIME].astype(np.int64), checks[starts]
-        numbers -= places
-        checks += places
-        if not (
-            (pairs == _ALL_SAME).all()
-            and _is_each(numbers, first - starts, counts)
-            and _is_each(checks, first_checks + starts, counts)
-            and min(int(first.min()), int(times.min()), int(first_checks.min())) >= 0
-            and int(first_checks.max()) <= _SUM  # nothing stands in what is reserved
-            and int((first & _SUM).max() + counts.max()) <= _SUM  # else the upper half of a number would change, too
-        ):
+            np.subtract(swapped[block, _NUMBER], places[block], out=numbers[block])
+            np.add(swapped[block, _CHECK], places[block], out=checks[block])
+        same, ends = same[: n_rows - 1], np.cumsum(counts)
+        np.equal(numbers[1:], numbers[:-1], out=same[:, _NUMBER])
+        np.equal(checks[1:], checks[:-1], out=same[:, _CHECK])
+        same.view(np.uint64)[ends[:-1] - 1, 0] |= _OWN_SAME  # from train to train
+        if not same.all():
             return None
-        total = _sum_of_halves(first) + _sum_of_halves(times) + first_checks
-        return (first, times) if (total.astype(np.uint32) == self._own_sum).all() else None
+        own = words[ends - counts].view(">i8")[:, _OWN].astype(np.int64, order="C")
+        first, times, first_checks = own.T
+        is_sound = (
+            int(own.min()) >= 0
+            and int(first_checks.max()) <= _SUM  # nothing stands in what is reserved
+            and int((first & _SUM).max()) + int(counts.max()) <= _SUM  # else the upper half of a number would change, too
+            and (own.view(np.uint32).sum(axis=1, dtype=np.uint32) == self._own_sum).all()
+        )
+        return (first, times) if is_sound else None
 
     def _reserve(self, n_rows: int) -> tuple[NDArray[np.bool_], Words, Words, Words]:
         """Return room for what is found out of so many rows, by word, twice by row, and 0 .. n_rows - 1."""
@@ -148,18 +144,6 @@ class ProbeFollower:
             self._columns = np.empty((2, n_rows), np.int64)
         numbers, checks = self._columns[:, :n_rows]
         return self._pairs, numbers, checks, self._places[:n_rows]
-
-
-def _is_each(values: NDArray[np.int64], wanted: NDArray[np.int64], counts: NDArray[np.int64]) -> bool:
-    """Whether the values of each train are the one that is wanted of it."""
-    n_each = int(counts[0])
-    if n_each * len(counts) == len(values) and bool((counts == n_each).all()):  # nearly always
-        return bool((values.reshape(-1, n_each) == wanted[:, np.newaxis]).all())
-    return bool((values == np.repeat(wanted, counts)).all())
-
-
-def _sum_of_halves(words: NDArray[np.int64]) -> NDArray[np.int64]:
-    return (words >> 32) + (words & _SUM)
 
 
 def follow_probe(header: NDArray[np.uint8]) -> ProbeFollower | None:
