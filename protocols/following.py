@@ -131,7 +131,7 @@ class ProbeFollower:
         is_sound = (
             int(own.min()) >= 0
             and int(first_checks.max()) <= _SUM  # nothing stands in what is reserved
-            and int((first & _SUM).max()) + int(counts.max()) <= _SUM  # else the upper half of a number would change, too
+            and int((first & _SUM).max()) + int(counts.max()) <= _SUM  # else a number's upper half would change, too
             and (own.view(np.uint32).sum(axis=1, dtype=np.uint32) == self._own_sum).all()
         )
         return (first, times) if is_sound else None
