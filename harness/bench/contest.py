@@ -18,7 +18,7 @@ from harness.bench.place import Place
 from harness.bench.tools import Task, Tool
 from harness.net import UdpCounters, udp_counters
 
-SAMPLE_S = 0.01
+SAMPLE_S = 0.02
 SETTLE_S = 0.2
 OPEN_S = 8.0
 END_S = 6.0

@@ -11,10 +11,12 @@ from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Tas
 from harness.model.bench import BenchFigure, BenchRow
 
 SMALL, LARGE = 64, 1400
-PASSES = 3
-"""Turns of every tool in a round, where one second differs much from the next: a virtual machine's processor runs now
-at full speed and now at two thirds of it, and the same program's pace at one time is three times as even as at another.
+TURNS, PACING_TURNS = 5, 3
+"""Turns of a tool in a round, where one second differs much from the next: a virtual machine's processor runs now at
+full speed and now at two thirds of it, and the same program's pace at one time is three times as even as at another.
 """
+RIVAL = 0.8
+"""A peer comes near the best one with so much of its rate: on others no goal hangs, and one turn a round will do."""
 _NO_PEERS = {OURS.name, BARE.name, BARE_EAGER.name}
 
 
@@ -50,29 +52,55 @@ class Bench:
         return Task(size, self.seconds, self.buffer_bytes, pps, **changes)  # type: ignore[arg-type] # fields of Task
 
     def alternate(
-        self, tools: Iterable[Tool], measure: Callable[[Tool], tuple[float | None, str]], *, passes: int = 1
+        self,
+        tools: Iterable[Tool],
+        measure: Callable[[Tool], tuple[float | None, str]],
+        *,
+        turns: int = 1,
+        decides: Callable[[Tool, dict[str, list[float]]], bool] = lambda _, __: True,
     ) -> dict[str, BenchFigure]:
         """Measure every tool in every round, so that all of them meet the same load of the machine.
 
         Args:
           tools: who takes part.
           measure: returns a tool's figure, None for none, and a note.
-          passes: how often all of them have their turn in a round, whose figures are medians; once in a quick bench.
+          turns: how often a tool has its turn in a round, whose figures are medians; once in a quick bench.
+          decides: whether a tool has further turns after the first of a round, by all figures so far.
         """
-        tools, passes = list(tools), 1 if self.is_quick else passes
+        tools, turns = list(tools), 1 if self.is_quick else turns
         rounds: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
+        all_found: dict[str, list[float]] = {tool.name: [] for tool in tools}
         notes: dict[str, str] = {}
         for number in range(self.rounds):
             found: dict[str, list[float]] = {tool.name: [] for tool in tools}
-            for tool in [*tools] * passes:
-                value, note = measure(tool)
-                self.tell(f"  round {number + 1}, {tool.name}: {'n/a' if value is None else f'{value:,.0f}'} {note}")
-                found[tool.name] += [] if value is None else [value]
-                if note:
-                    notes[tool.name] = note
+            taking = tools
+            for turn in range(turns):
+                taking = taking if turn != 1 else [tool for tool in tools if decides(tool, all_found)]
+                for tool in taking:
+                    value, note = measure(tool)
+                    said = "n/a" if value is None else f"{value:,.0f}"
+                    self.tell(f"  round {number + 1}, {tool.name}: {said} {note}")
+                    if value is not None:
+                        found[tool.name].append(value)
+                        all_found[tool.name].append(value)
+                    if note:
+                        notes[tool.name] = note
             for name, values in found.items():
                 rounds[name].append(statistics.median(values) if values else None)
         return {name: figure_of(name, values, notes.get(name, "")) for name, values in rounds.items()}
+
+
+def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
+    """Return whether a goal may hang on a tool's rate: ours, the bare loop's, and a peer's unless it is far behind.
+
+    >>> rates = {"ours": [9.0], "iperf": [2.0], "mgen": [], "nuttcp": [3.6], "sockperf": [4.0, 5.0]}
+    >>> [tool.name for tool in (OURS, BARE, BARE_EAGER, *PEERS) if decides_rate(tool, rates)]
+    ['ours', 'bare loop', 'mgen', 'sockperf', 'nuttcp']
+    """
+    if tool.name in _NO_PEERS:
+        return tool in (OURS, BARE)
+    medians = {name: statistics.median(rates) for name, rates in found.items() if rates and name not in _NO_PEERS}
+    return tool.name not in medians or medians[tool.name] >= RIVAL * max(medians.values())
 
 
 def figure_of(tool: str, rounds: list[float | None], note: str = "") -> BenchFigure:

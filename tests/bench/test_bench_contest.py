@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -13,8 +14,8 @@ from harness.bench.costs import own_buffer
 from harness.bench.disciplines import all_disciplines
 from harness.bench.place import LOOPBACK, Place
 from harness.bench.rates import loss_free_rate, offload_rate
-from harness.bench.rows import Bench, figure_of
-from harness.bench.tools import BARE, OURS, PEERS, Task, Tool, find_peers
+from harness.bench.rows import Bench, decides_rate, figure_of
+from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, Task, Tool, find_peers
 from harness.bench.wording import format_bench
 from harness.errors import UsageError
 from harness.model.bench import BenchFigure, BenchResult, BenchRow
@@ -113,7 +114,7 @@ def test_offload_is_counted_by_the_programs_and_backs_off_until_nothing_is_lost(
     monkeypatch.setattr(rates, "contest", simulate)
     row = offload_rate(make_bench(set(), is_quick=False), best_peer_pps=192.0)
     assert [figure.median for figure in row.figures] == [2880, 6400]
-    assert asked[:3] == [("ours", None), ("ours", 2880), ("bare loop", None)]
+    assert asked[:4] == [("ours", None), ("ours", None), ("ours", 2880), ("bare loop", None)]
     assert row.measured == "15.00 x the best peer, 0.45 x the bare loop"
     assert row.is_reached is False
 
@@ -144,13 +145,29 @@ def test_round_of_several_turns_is_their_median() -> None:
 
     bench = make_bench(set(), is_quick=False)
     bench.rounds = 2
-    figures = bench.alternate([OURS, BARE], measure, passes=3)
+    figures = bench.alternate([OURS, BARE], measure, turns=3)
     assert turns == ["ours", "bare loop"] * 6
     assert figures["ours"].rounds == [2, 7]
     assert figures["bare loop"].rounds == [5.5, None]
     assert figures["bare loop"].note == "1 of 2 rounds gave none"
     bench.is_quick, answers["ours"] = True, [3, 4]
-    assert bench.alternate([OURS], measure, passes=3)["ours"].rounds == [3, 4]
+    assert bench.alternate([OURS], measure, turns=3)["ours"].rounds == [3, 4]
+
+
+def test_one_turn_a_round_is_enough_for_a_peer_on_which_no_goal_hangs() -> None:
+    turns: list[str] = []
+    rates = {"ours": 5.0, "bare loop": 9.0, "iperf": 2.0, "mgen": 4.5, "sockperf": 4.0}
+
+    def measure(tool: Tool) -> tuple[float | None, str]:
+        turns.append(tool.name)
+        return rates[tool.name], ""
+
+    bench = make_bench({"iperf", "mgen", "sockperf"}, is_quick=False)
+    bench.rounds = 2
+    taking = [tool for tool in bench.tools() if tool is not BARE_EAGER]
+    figures = bench.alternate(taking, measure, turns=5, decides=decides_rate)
+    assert Counter(turns) == {"ours": 10, "bare loop": 10, "mgen": 10, "sockperf": 10, "iperf": 2}
+    assert {name: figure.median for name, figure in figures.items()} == rates
 
 
 @LINUX
