@@ -121,7 +121,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             control_lengths[:n_read] = CONTROL_BYTES
             if has_pauses and (pause_ns := gathering.pause_ns(n_read, n_read == n_slots, last_ns)):
                 time.sleep(pause_ns / 1e9)
-                gathering.before_read()
+                gathering.before_read(time.monotonic_ns())
         return {
             "received": n_bytes // asked["size"] if offload else n_packets,
             "drops": PLATFORM.drops(sock),

@@ -24,6 +24,9 @@ AT_ONCE = 3840
 GATHERED_BYTES = 1 << 20
 """Bytes beside the first of each datagram that are gathered at most, for the same reason."""
 
+_LARGE_BYTES = 1024
+"""Datagrams from this size on find the memory for what is gathered of them made; of smaller ones it is hardly less."""
+
 
 class BatchReader(HeadsReader):
     """Reads a socket by recvmmsg.
@@ -46,6 +49,8 @@ class BatchReader(HeadsReader):
         self._is_full = False
         self._front = np.zeros((capacity, min(width, FRONT_BYTES)), np.uint8)
         self._rows = spaced_rows(capacity, width)
+        if capacity > AT_ONCE:  # for one stream, whose first reads would else wait 10 ms for the system to make pages
+            self._rows[: AT_ONCE + GATHERED_BYTES // _LARGE_BYTES, 0] = 0
         self._arrivals_ns = np.zeros(capacity, np.int64)
         parts = [self._front, self._rows[:, FRONT_BYTES:]] if width > FRONT_BYTES else [self._front]
         self._at_once = min(capacity, AT_ONCE)

@@ -40,6 +40,9 @@ _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
 _LEAST_DATAGRAM_BYTES = 256
+_MOST_WAITED = 4
+"""Of what a read took, one part in so many had waited at least: a rate of late may be higher than that of now."""
+
 _LOOK_EACH = 8
 """Pauses to one look at what a datagram takes: a system call, and a stream's packets are of one size."""
 
@@ -64,14 +67,15 @@ class Gathering:
         self._enough = enough
         self._buffer_bytes, self._queued_bytes, self._last_ns = buffer_bytes, queued_bytes, now_ns
         self._waiting_bytes: int | None = None
+        self._looked_ns = 0
         self._n_pauses = self._n_rows = 0
         self._datagram_bytes = float(_DATAGRAM_BYTES)
         self._per_ns = 0.0
 
-    def before_read(self) -> None:
+    def before_read(self, now_ns: int) -> None:
         """Look now and then what has gathered; call it after a pause."""
         if self._n_pauses % _LOOK_EACH == 0:
-            self._waiting_bytes = self._queued_bytes()
+            self._waiting_bytes, self._looked_ns = self._queued_bytes(), now_ns
         self._n_pauses += 1
 
     def pause_ns(self, n_rows: int, is_full: bool, now_ns: int) -> int:
@@ -82,11 +86,13 @@ class Gathering:
         Args:
           n_rows: datagrams of the read that was.
           is_full: whether it took as many as one can.
-          now_ns: when it was.
+          now_ns: when it was over.
         """
         elapsed_ns = now_ns - self._last_ns
         if self._waiting_bytes and n_rows and not is_full:
-            self._datagram_bytes = max(self._waiting_bytes / n_rows, _LEAST_DATAGRAM_BYTES)
+            n_meanwhile = self._per_ns * (now_ns - self._looked_ns)  # came while it went on, and were read as well
+            n_waited = max(n_rows - n_meanwhile, n_rows / _MOST_WAITED)
+            self._datagram_bytes = max(self._waiting_bytes / n_waited, _LEAST_DATAGRAM_BYTES)
         self._waiting_bytes = None
         self._n_rows += n_rows
         is_slow = False

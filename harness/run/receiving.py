@@ -336,14 +336,14 @@ class Receiving:
         until_ns = time.monotonic_ns() + GATHER_NS
         while pause_ns:
             await rest.wait(pause_ns)
-            gathering.before_read()
             now_ns = time.monotonic_ns()
+            gathering.before_read(now_ns)
             if not socket.can_gather or now_ns >= until_ns:
                 return
             n_rows = socket.gather_nowait()
             while socket.is_full and socket.can_gather:
                 n_rows += socket.gather_nowait()
-            pause_ns = gathering.pause_ns(n_rows, socket.is_full, now_ns)
+            pause_ns = gathering.pause_ns(n_rows, socket.is_full, time.monotonic_ns())
 
     def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
         """Put the packets of one batch on the run's time line and on record."""

@@ -19,7 +19,7 @@ def test_a_pause_fills_its_share_of_the_buffer_at_most(
     n_rows: int, elapsed_ns: int, buffer_bytes: int, datagram_bytes: int
 ) -> None:
     gathering = Gathering(buffer_bytes, lambda: n_rows * datagram_bytes, 0)
-    gathering.before_read()
+    gathering.before_read(elapsed_ns)
     pause_ns = gathering.pause_ns(n_rows, False, elapsed_ns)
     assert pause_ns == 0 or LEAST_PAUSE_NS <= pause_ns <= PAUSE_NS
     assert pause_ns * n_rows * datagram_bytes <= min(buffer_bytes / SHARE, ENOUGH_BYTES) * elapsed_ns
@@ -54,14 +54,25 @@ def test_a_burst_is_remembered_between_bursts() -> None:
 def test_what_a_datagram_takes_is_measured() -> None:
     gathering = Gathering(3_000_000, lambda: 200 * 768, 0)
     supposed_ns = gathering.pause_ns(200, False, MS)
-    gathering.before_read()
+    gathering.before_read(2 * MS)
     assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416
+
+
+def test_what_came_while_the_read_went_on_does_not_count_as_having_waited() -> None:
+    pauses = []
+    for read_ns, n_rows in ((0, 200), (MS // 2, 300), (MS, 400)):  # 200 a millisecond
+        gathering = Gathering(3_000_000, lambda: 200 * 2304, 0)
+        gathering.pause_ns(200, False, MS)
+        gathering.before_read(2 * MS)
+        gathering.pause_ns(n_rows, False, 2 * MS + read_ns)
+        pauses.append(gathering.pause_ns(200, False, 3 * MS + read_ns))
+    assert pauses == [pauses[0]] * 3
 
 
 def test_what_gathers_is_bounded_by_what_is_enough() -> None:
     for enough in (ENOUGH, ENOUGH_RUNS):
         gathering = Gathering(64_000_000, lambda: 200 * 256, 0, enough=enough)
-        gathering.before_read()
+        gathering.before_read(MS)
         n_rows = enough // 3
         pause_ns = gathering.pause_ns(n_rows, False, MS)
         assert pause_ns * n_rows / MS <= enough < (pause_ns + MS) * n_rows / MS
