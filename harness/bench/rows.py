@@ -64,30 +64,26 @@ class Bench:
         Args:
           tools: who takes part.
           measure: returns a tool's figure, None for none, and a note.
-          turns: how often a tool has its turn in a round, whose figures are medians; once in a quick bench.
+          turns: how often a tool has its turn in a round; once in a quick bench.
           decides: whether a tool has further turns after the first of a round, by all figures so far.
         """
         tools, turns = list(tools), 1 if self.is_quick else turns
-        rounds: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
-        all_found: dict[str, list[float]] = {tool.name: [] for tool in tools}
+        found: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
         notes: dict[str, str] = {}
         for number in range(self.rounds):
-            found: dict[str, list[float]] = {tool.name: [] for tool in tools}
             taking = tools
             for turn in range(turns):
-                taking = taking if turn != 1 else [tool for tool in tools if decides(tool, all_found)]
+                if turn == 1:
+                    given = {name: [one for one in values if one is not None] for name, values in found.items()}
+                    taking = [tool for tool in tools if decides(tool, given)]
                 for tool in taking:
                     value, note = measure(tool)
                     said = "n/a" if value is None else f"{value:,.0f}"
                     self.tell(f"  round {number + 1}, {tool.name}: {said} {note}")
-                    if value is not None:
-                        found[tool.name].append(value)
-                        all_found[tool.name].append(value)
+                    found[tool.name].append(value)
                     if note:
                         notes[tool.name] = note
-            for name, values in found.items():
-                rounds[name].append(statistics.median(values) if values else None)
-        return {name: figure_of(name, values, notes.get(name, "")) for name, values in rounds.items()}
+        return {name: figure_of(name, values, notes.get(name, "")) for name, values in found.items()}
 
 
 def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
@@ -103,12 +99,12 @@ def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
     return tool.name not in medians or medians[tool.name] >= RIVAL * max(medians.values())
 
 
-def figure_of(tool: str, rounds: list[float | None], note: str = "") -> BenchFigure:
-    """Return a tool's rounds with their median; rounds that gave nothing are left out of it and said."""
-    given = [value for value in rounds if value is not None]
-    if given and len(given) < len(rounds):
-        note = f"{len(rounds) - len(given)} of {len(rounds)} rounds gave none" + (f"; {note}" if note else "")
-    return BenchFigure(tool=tool, rounds=rounds, median=statistics.median(given) if given else None, note=note)
+def figure_of(tool: str, turns: list[float | None], note: str = "") -> BenchFigure:
+    """Return a tool's turns with their median; turns that gave nothing are left out of it and said."""
+    given = [value for value in turns if value is not None]
+    if given and len(given) < len(turns):
+        note = f"{len(turns) - len(given)} of {len(turns)} turns gave none" + (f"; {note}" if note else "")
+    return BenchFigure(tool=tool, turns=turns, median=statistics.median(given) if given else None, note=note)
 
 
 @dataclass(frozen=True, slots=True)

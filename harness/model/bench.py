@@ -12,13 +12,13 @@ class BenchFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
       tool: "ours", "bare loop" or a peer's name.
-      rounds: the figure of each round; None where the round gave none (nothing loss-free, tool failed).
-      median: of the rounds that gave one; None without any.
+      turns: each figure, in order; None where a turn gave none (nothing loss-free, tool failed).
+      median: of the turns that gave one; None without any.
       note: what the reader must know of it.
     """
 
     tool: str
-    rounds: list[float | None]
+    turns: list[float | None]
     median: float | None
     note: str = ""
 

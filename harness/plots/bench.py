@@ -23,7 +23,7 @@ def bench_figure(result: BenchResult) -> Figure:
     rows = [row for row in result.rows if sum(figure.median is not None for figure in row.figures) > 1]
     known = [row for row in result.rows if row.is_reached is not None]
     title = f"{sum(bool(row.is_reached) for row in known)} of {len(known)} goals reached"
-    subtitle = f"Medians (bars) of rounds (dots) · {result.place} · {result.n_cpus} CPUs"
+    subtitle = f"Medians (bars) of turns (dots) · {result.place} · {result.n_cpus} CPUs"
     footer = [f"load {' to '.join(f'{value:.1f}' for value in result.load)}; ratios hold within this run only"]
     if not rows:
         return style.message_page(title, subtitle, "No discipline with more than one tool was measured.", footer)
@@ -46,8 +46,8 @@ def _bars(axes: Axes, row: BenchRow) -> None:
         elif figure.tool.startswith("bare loop"):
             look = {"facecolor": style.SILENT, "edgecolor": style.FAINT, "hatch": "///", "linewidth": 0.5}
         axes.barh(place, figure.median or 0.0, height=0.7, zorder=2, **look)
-        rounds = [value for value in figure.rounds if value is not None]
-        axes.plot(rounds, [place] * len(rounds), "o", color=style.INK, markersize=2.5, zorder=3)
+        turns = [value for value in figure.turns if value is not None]
+        axes.plot(turns, [place] * len(turns), "o", color=style.INK, markersize=2.5, zorder=3)
     axes.set_yticks(range(len(row.figures)), [figure.tool for figure in row.figures])
     axes.invert_yaxis()
     axes.set_xlim(left=0)

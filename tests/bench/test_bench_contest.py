@@ -125,14 +125,14 @@ def test_nothing_loss_free_is_no_figure(monkeypatch: pytest.MonkeyPatch) -> None
     assert [figure.note for figure in row.figures if figure.median is None]
 
 
-def test_figure_says_how_many_rounds_gave_none() -> None:
+def test_figure_says_how_many_turns_gave_none() -> None:
     assert figure_of("x", [3.0, None, 1.0]).median == 2.0
-    assert figure_of("x", [3.0, None, 1.0]).note == "1 of 3 rounds gave none"
+    assert figure_of("x", [3.0, None, 1.0]).note == "1 of 3 turns gave none"
     assert figure_of("x", [None], "why").note == "why"
     assert figure_of("x", [None]).median is None
 
 
-def test_round_of_several_turns_is_their_median() -> None:
+def test_turns_of_all_rounds_make_the_median() -> None:
     turns: list[str] = []
     answers: dict[str, list[float | None]] = {
         "ours": [1, 9, 2, None, 7, None],
@@ -147,11 +147,12 @@ def test_round_of_several_turns_is_their_median() -> None:
     bench.rounds = 2
     figures = bench.alternate([OURS, BARE], measure, turns=3)
     assert turns == ["ours", "bare loop"] * 6
-    assert figures["ours"].rounds == [2, 7]
-    assert figures["bare loop"].rounds == [5.5, None]
-    assert figures["bare loop"].note == "1 of 2 rounds gave none"
+    assert figures["ours"].turns == [1, 9, 2, None, 7, None]
+    assert figures["ours"].median == 4.5
+    assert figures["bare loop"].median == 5.5
+    assert figures["bare loop"].note == "4 of 6 turns gave none"
     bench.is_quick, answers["ours"] = True, [3, 4]
-    assert bench.alternate([OURS], measure, turns=3)["ours"].rounds == [3, 4]
+    assert bench.alternate([OURS], measure, turns=3)["ours"].turns == [3, 4]
 
 
 def test_one_turn_a_round_is_enough_for_a_peer_on_which_no_goal_hangs() -> None:
@@ -193,7 +194,7 @@ def test_absent_peers_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sample() -> BenchResult:
-    figures = [BenchFigure(tool=tool, rounds=[1.0, None], median=1.0) for tool in ("ours", "bare loop", "iperf")]
+    figures = [BenchFigure(tool=tool, turns=[1.0, None], median=1.0) for tool in ("ours", "bare loop", "iperf")]
     rows = [
         BenchRow(
             key=f"k-{unit}", what="what", unit=unit, goal="goal", measured="m", is_reached=is_reached,
