@@ -18,7 +18,9 @@ from harness.bench.place import Place
 from harness.bench.tools import Task, Tool
 from harness.net import UdpCounters, udp_counters
 
-SAMPLE_S = 0.02
+SAMPLE_S, SELDOM_S = 0.02, 0.25
+"""How often the receiver's counter is read: for a rate, and where it only tells the end. A reading takes half a
+millisecond of a processor, and a sender that has to make way for it is late."""
 SETTLE_S = 0.2
 OPEN_S = 8.0
 END_S = 6.0
@@ -65,7 +67,7 @@ def contest(place: Place, tool: Tool, task: Task, *, at_half: Callable[[int], No
     """
     done = run_pair(
         place, tool.receive(place, task), tool.send(place, task), tool.port, task.seconds,
-        ends_itself=tool.ends_itself, at_half=at_half,
+        ends_itself=tool.ends_itself, at_half=at_half, sample_s=SELDOM_S if task.precise else SAMPLE_S,
     )  # fmt: skip
     done.n_unread = tool.n_unread
     return done
@@ -73,7 +75,7 @@ def contest(place: Place, tool: Tool, task: Task, *, at_half: Callable[[int], No
 
 def run_pair(
     place: Place, receive: Sequence[str], send: Sequence[str], port: int, seconds: float, *,
-    ends_itself: bool, at_half: Callable[[int], None] | None = None,
+    ends_itself: bool, at_half: Callable[[int], None] | None = None, sample_s: float = SAMPLE_S,
 ) -> Contest:  # fmt: skip
     """Run a receiver and a sender once; whatever happens, both have ended afterwards."""
     with tempfile.TemporaryFile() as rx_out, tempfile.TemporaryFile() as tx_out:
@@ -84,7 +86,7 @@ def run_pair(
                 return Contest(error=f"receiver did not open port {port}: {_text(rx_out)[-200:]}")
             before = _counters(place)
             tx = subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=tx_out, stderr=subprocess.STDOUT)
-            samples = _watch(tx, rx, place, seconds, at_half)
+            samples = _watch(tx, rx, place, seconds, sample_s, at_half)
             _end(tx, False)
             _end(rx, ends_itself)
             after = _counters(place)
@@ -125,7 +127,7 @@ def middle_rate(samples: list[tuple[float, int]]) -> float:
 
 
 def _watch(
-    tx: subprocess.Popen[bytes], rx: subprocess.Popen[bytes], place: Place, seconds: float,
+    tx: subprocess.Popen[bytes], rx: subprocess.Popen[bytes], place: Place, seconds: float, sample_s: float,
     at_half: Callable[[int], None] | None,
 ) -> list[tuple[float, int]]:  # fmt: skip
     """Sample the receiver's counter while the sender is at work and until it stands still."""
@@ -133,7 +135,7 @@ def _watch(
     start = moved = time.monotonic()
     traffic_began = 0.0
     while True:
-        time.sleep(SAMPLE_S)
+        time.sleep(sample_s)
         now, count = time.monotonic(), _received(place)
         if not samples or samples[-1][1] != count:
             moved = now

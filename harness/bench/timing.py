@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.bench.contest import contest, run_pair
+from harness.bench.contest import SELDOM_S, contest, run_pair
 from harness.bench.rows import PACING_TURNS, SMALL, Bench, against, against_best_peer, compared, figure_of
 from harness.bench.tools import BARE, BARE_EAGER, OURS, Tool, sockperf_ping_pong, witness
 from harness.model.bench import BenchRow
@@ -18,7 +18,7 @@ def pacing(bench: Bench, pps: int) -> BenchRow:
         task = bench.task(200, pps, stamps=True, idle_s=tool.pause_s, precise=True)
         done = run_pair(
             bench.place, witness(tool.port)(bench.place, task), tool.send(bench.place, task), tool.port, task.seconds,
-            ends_itself=False,
+            ends_itself=False, sample_s=SELDOM_S,
         )  # fmt: skip
         n_due = int(pps * task.seconds)
         gaps = done.rx.get("gaps_ns", [])[n_due // 20 : n_due * 9 // 10]
@@ -50,7 +50,8 @@ def delay_floor(bench: Bench) -> list[BenchRow]:
         theirs: dict[str, float] = {}
         if has_sockperf:
             server, client = sockperf_ping_pong(bench.place, seconds)
-            theirs = half_round_trips(run_pair(bench.place, server, client, 5204, seconds, ends_itself=False).text)
+            pair = run_pair(bench.place, server, client, 5204, seconds, ends_itself=False, sample_s=SELDOM_S)
+            theirs = half_round_trips(pair.text)
         for p, tools in found.items():
             tools[OURS.name].append(done.rx.get("delay_ns", {}).get(p))
             tools["sockperf"].append(theirs.get(p))
