@@ -54,7 +54,9 @@ def endless_sender(tmp_path: Path) -> Iterator[str]:
 
 
 def receive(group: str, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
-    return harness("receive", group, "--interface", "127.0.0.1", "--output", "rx", *more, cwd=tmp_path)
+    return harness(
+        "receive", group, "--interface", "127.0.0.1", "--output", "rx", "--buffer", "4MB", *more, cwd=tmp_path
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
