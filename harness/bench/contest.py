@@ -64,6 +64,8 @@ def contest(place: Place, tool: Tool, task: Task, *, at_half: Callable[[int], No
       tool: whose receiver and sender.
       task: what they do.
       at_half: called with the receiver's process id when half of the time is over.
+
+    Of a precise task times are measured, and not the rate.
     """
     done = run_pair(
         place, tool.receive(place, task), tool.send(place, task), tool.port, task.seconds,
