@@ -35,7 +35,8 @@ _recvmmsg, _sendmmsg = _libc.recvmmsg, _libc.sendmmsg
 _recvmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
 _sendmmsg.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
 
-_sendto = _libc.sendto
+_sendto = ctypes.PyDLL(None, use_errno=True).sendto
+"""With the interpreter's lock held: this call never waits, and who gives the lock up may wait for it for 100 us."""
 _sendto.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
 _sendto.restype = ctypes.c_ssize_t
 

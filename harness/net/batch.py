@@ -98,8 +98,11 @@ class Writer(Protocol):
         It bypasses the numbering of transmit stamps. `find_source` returns the route's source address.
         """
 
-    def rehearse(self) -> bool:
-        """Go the way of what `one` returns as far as that can be without sending; return whether it is refused."""
+    def rehearsal(self, scratch: socket.socket, size: int, /) -> Callable[[], bool]:
+        """Return what goes the way of `one` as far as that can be without sending, and returns whether it is refused.
+
+        It goes it on `scratch`, a socket like this one; OSError when that cannot be.
+        """
 
     def run_length(self, size: int, /) -> int:
         """Return how many rows of a size go out as one buffer, 1 without offload."""

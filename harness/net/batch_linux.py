@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.net import _libc
 from harness.net._libc import CMSG_HEADER_BYTES
-from harness.net._linux import SOL_SOCKET, SOL_UDP, UDP_SEGMENT
+from harness.net._linux import SOL_SOCKET, SOL_UDP, UDP_CORK, UDP_SEGMENT
 from harness.net._messages import MAX_INTERRUPTIONS, send_messages
 from harness.net._slots import addresses
 from harness.net.batch_portable import AGAIN, LARGEST_DATAGRAM
@@ -29,8 +29,12 @@ _MAX_SEGMENTS = 64
 """Datagrams in one UDP_SEGMENT send; kernels before 6.x allow no more."""
 
 _SEND_FLAGS = int(socket.MSG_DONTWAIT)
-_PROBE_FLAGS = _SEND_FLAGS | 0x10 | 0x800
-"""MSG_PROBE | MSG_CONFIRM: the kernel heeds the former, of an empty datagram, only with the latter."""
+
+_REHEARSED_BYTES = 1_400
+"""Of a datagram at most so many are copied in a rehearsal: it is to fit into one buffer of the kernel."""
+
+_TOO_MANY_BYTES = 65_535
+"""More than a datagram that has begun has room for, and the most that a call may bring."""
 
 
 class BatchWriter:
@@ -58,7 +62,6 @@ class BatchWriter:
         self._name_address = self._name.ctypes.data
         self.offload = offload
         self._stamps = stamps
-        self._nothing = _libc.datagram(None, 0, _PROBE_FLAGS, self._name_address, self._name_length)
         self.next_number = 0
         self._segment = 0
         self._resize(64)
@@ -117,17 +120,31 @@ class BatchWriter:
         name = self._name.tobytes() if self._name_length else None
         return ReadyBatch(self._sock, name, find_source, fronts, rest, run, self.send)
 
-    def rehearse(self) -> bool:
-        """Walk the way of `one` up to where the datagram would be made; return whether the kernel refuses even that.
+    def rehearsal(self, scratch: socket.socket, size: int) -> Callable[[], bool]:
+        """Return what walks the way of `one` up to a finished datagram, drops that, and returns whether it is refused.
 
-        To a group that is the look-up of route and source address (MSG_PROBE): nothing is sent. To a single host it
-        would confirm to the kernel that the neighbour is there, which it has to find out by itself: so the way ends
-        where there is no such descriptor.
+        A corked socket's datagram waits for more of it. When what follows is more than a datagram holds the kernel
+        drops the whole, without a count in any of its tables.
+
+        Args:
+          scratch: a socket like that of this writer, connected if that is; it must stay open.
+          size: of the datagrams in bytes.
+
+        Raises:
+          OSError: the kernel does not cork.
         """
-        if not self._name_length:
-            _libc.sendto(-1, self._nothing)
-            return False
-        return _libc.sendto(self._sock.fileno(), self._nothing) != 0
+        scratch.setsockopt(SOL_UDP, UDP_CORK, 1)
+        content = np.zeros(_TOO_MANY_BYTES, np.uint8)
+        name, length = self._name_address if self._name_length else None, self._name_length
+        begun = _libc.datagram(content.ctypes.data, min(size, _REHEARSED_BYTES), _SEND_FLAGS, name, length)
+        rest = _libc.datagram(content.ctypes.data, len(content), _SEND_FLAGS, name, length)
+        fileno = scratch.fileno
+
+        def rehearse(_alive: NDArray[np.uint8] = content) -> bool:
+            fd = fileno()
+            return _libc.sendto(fd, begun) != 0 or _libc.sendto(fd, rest) != errno.EMSGSIZE
+
+        return rehearse
 
     def run_length(self, size: int) -> int:
         """Return how many rows of a size go out as one buffer, 1 without offload."""

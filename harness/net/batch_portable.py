@@ -123,9 +123,9 @@ class PortableWriter:
             raise ValueError("rows that go out one by one are whole ones")
         return PlainRows(fronts, self.send)
 
-    def rehearse(self) -> bool:
-        """Do nothing, and return False: the socket module has no way that ends before the datagram is sent."""
-        return False
+    def rehearsal(self, _scratch: socket.socket, _size: int) -> Callable[[], bool]:
+        """Return what does nothing: the socket module has no way that ends before the datagram is sent."""
+        return lambda: False
 
     def run_length(self, _size: int) -> int:
         """Return 1: each row goes out by itself."""

@@ -36,7 +36,13 @@ turn may make a packet late.
 
 MOST_ROUNDS, ROUND_EVERY = 10, 4
 """What waits for its turn, such as a stop, often goes on from task to task. So a turn has several rounds of the event
-loop, this many at most; and as each may make a packet late, that many packets go in between where blocks are sent.
+loop, this many at most; where one leaves no time for the next, that many packets go in between if blocks are sent.
+"""
+
+ROUND_NS, LATE_ROUNDS_NS = 300_000, 2_000_000
+"""The first round of a turn takes that long, since nothing of it is in the processor's caches any more; a further one
+right after it a tenth. So they follow each other as long as there is that much time, or none at all: where a packet is
+late already, a second long round would make others so. But after some milliseconds packets go first.
 """
 
 PRECISE_NS = 5_000_000
@@ -97,7 +103,7 @@ class Pace:
             self._yielded_ns = await self._ticker.wait_until(wake_ns)
             self._learn(self._yielded_ns - wake_ns)
         elif now_ns - self._yielded_ns >= self._yield_ns:
-            await self._round()
+            await self._turn(due_ns)
 
     @property
     def span_ns(self) -> int:
@@ -107,19 +113,29 @@ class Pace:
         left_ns = self._yielded_ns + self._yield_ns - self._monotonic()
         return max(left_ns, ROUND_EVERY * self._interval_ns)
 
-    async def _round(self) -> None:
-        """Let every task run that can; the turn is over when no other did in two, as one may come last in a round."""
+    async def _turn(self, due_ns: int) -> None:
+        """Let every task run that can, as often as there is time before `due_ns`.
+
+        The turn is over when no other ran in two rounds, as one may come last in a round.
+        """
+        reserve_ns, late_from_ns = min(ROUND_NS, self._interval_ns // 2), self._monotonic() + LATE_ROUNDS_NS
         steps = _Steps()
         trio.lowlevel.add_instrument(steps)
         try:
-            await trio.lowlevel.checkpoint()
+            for _ in range(MOST_ROUNDS):
+                n_before = steps.n
+                await trio.lowlevel.checkpoint()
+                self._n_idle = self._n_idle + 1 if steps.n == n_before + 1 else 0
+                self._n_rounds += 1
+                now_ns = self._monotonic()
+                if self._n_idle == 2 or self._n_rounds == MOST_ROUNDS:
+                    self._n_rounds = self._n_idle = 0
+                    self._yielded_ns = now_ns
+                    break
+                if due_ns - now_ns < reserve_ns and (due_ns > now_ns or now_ns > late_from_ns):
+                    break
         finally:
             trio.lowlevel.remove_instrument(steps)
-        self._n_idle = self._n_idle + 1 if steps.n == 1 else 0
-        self._n_rounds += 1
-        if self._n_idle == 2 or self._n_rounds == MOST_ROUNDS:
-            self._n_rounds = self._n_idle = 0
-            self._yielded_ns = self._monotonic()
 
     def watch(self, due_ns: int) -> None:
         """Return when the monotonic clock shows `due_ns`; call it after `approach`, with everything prepared."""

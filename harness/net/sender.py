@@ -11,7 +11,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from harness.errors import BindError, UsageError, errno_text
+from harness.errors import BindError, HarnessError, UsageError, errno_text
 from harness.model.endpoint import Endpoint
 from harness.net._options import check_buffer, new_udp_socket, set_option
 from harness.net.batch import PathChoice, choose_path, make_tx_stamps, make_writer
@@ -47,6 +47,7 @@ class SenderSocket:
         tx_stamps: bool,
     ) -> None:
         chosen = choose_path(path, offload, tx_stamps)
+        self._scratch: socket.socket | None = None
         self.destination = destination
         self.interface = interface
         self.buffer_asked = buffer_bytes
@@ -177,13 +178,24 @@ class SenderSocket:
         """
         return self._writer.ready(fronts, rest, self._find_source)
 
-    def rehearse(self) -> bool:
-        """Go the way of what `one` returns as far as that can be without sending; return whether it is refused.
+    def rehearsal(self, size: int) -> Callable[[], bool]:
+        """Return what goes the way of what `one` returns without sending, and returns whether it is refused.
 
         What has not run for a while is no longer in the processor's caches: a first call in a millisecond takes up to
-        20 us longer than one that was rehearsed shortly before. The kernel counts a missing route each time.
+        20 us longer than one that was rehearsed shortly before. The kernel counts a missing route each time. Where the
+        system has no such way, or no further socket, it does nothing.
+
+        Args:
+          size: of the datagrams in bytes.
         """
-        return self._writer.rehearse()
+        try:
+            if self._scratch is None:
+                self._scratch = self._pinned_socket()
+                if not self.destination.is_multicast:
+                    self._connect(self._scratch)
+            return self._writer.rehearsal(self._scratch, size)
+        except (OSError, HarnessError):
+            return lambda: False
 
     def run_length(self, size: int) -> int:
         """Return how many datagrams of a size go out as one buffer, 1 without offload."""
@@ -225,6 +237,8 @@ class SenderSocket:
         if trio.lowlevel.in_trio_run():
             trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
+        if self._scratch is not None:
+            self._scratch.close()
 
     def __enter__(self) -> SenderSocket:
         return self

@@ -218,13 +218,16 @@ class Sending:
     ) -> None:
         """Send block by block; the event loop has its turns in between."""
         clock = self.recorder.clock
-        stream = PreciseStream(sender, send_row, socket.rehearse, clock.to_monotonic)
+        stream = PreciseStream(sender, send_row, socket.rehearsal(self.plan.size), clock.to_monotonic)
         log_ns = (sender.next_due_ns or 0) + LOG_NS
         try:
+            is_logged = False
             while (due_ns := sender.next_due_ns) is not None:
-                await pace.approach(clock.to_monotonic(due_ns))
+                if not is_logged or not pace.span_ns:  # else there is not the time for both before the next one
+                    await pace.approach(clock.to_monotonic(due_ns))
                 n_sent = stream.send_block(due_ns + pace.span_ns)
-                if stream.is_changed or due_ns >= log_ns:
+                is_logged = due_ns >= log_ns
+                if stream.is_changed or is_logged:
                     self._log_block(stream)
                     log_ns = due_ns + LOG_NS
                 if stream.is_full:

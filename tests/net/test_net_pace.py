@@ -10,11 +10,13 @@ import trio.testing
 from harness.net import Pace, Ticker
 from harness.net.pace import (
     FIRST_MARGIN_NS,
+    LATE_ROUNDS_NS,
     LEAST_MARGIN_NS,
     MOST_ROUNDS,
     PRECISE_NS,
     PRECISE_YIELD_NS,
     ROUND_EVERY,
+    ROUND_NS,
     WHOLE_NS,
     YIELD_NS,
 )
@@ -141,6 +143,46 @@ async def test_turn_lasts_until_what_goes_from_task_to_task_is_done() -> None:
             await pace.approach(simulated.now_ns)
         assert events[-1].is_set()
         assert pace.span_ns > PRECISE_YIELD_NS // 2
+
+
+class SlowRounds(trio.abc.Instrument):
+    """Makes each round of the event loop last so long."""
+
+    def __init__(self, simulated: Simulated, lasts_ns: int) -> None:
+        self.simulated, self.lasts_ns = simulated, lasts_ns
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - Trio's interface
+        self.simulated.now_ns += self.lasts_ns
+
+
+@pytest.mark.parametrize(
+    ("interval_ns", "lasts_ns", "is_split"),
+    [(MS, 800_000, True), (MS, 60_000, False), (100_000, 250_000, False), (100_000, 70_000, True), (MS, 5 * MS, True)],
+)
+async def test_rounds_follow_each_other_while_there_is_time_or_none_at_all(
+    interval_ns: int, lasts_ns: int, is_split: bool
+) -> None:
+    simulated = Simulated([0])
+    pace = make(simulated, interval_ns, is_precise=True)
+
+    async def go_on() -> None:
+        for _ in range(4):
+            await trio.lowlevel.checkpoint()
+
+    simulated.now_ns += PRECISE_YIELD_NS
+    instrument, n = SlowRounds(simulated, lasts_ns), 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_on)
+        trio.lowlevel.add_instrument(instrument)
+        while pace.span_ns < PRECISE_YIELD_NS // 2:
+            due_ns = simulated.now_ns + interval_ns
+            await pace.approach(due_ns)
+            n += 1
+            is_over = pace.span_ns > PRECISE_YIELD_NS // 2
+            left_ns = due_ns - simulated.now_ns
+            assert is_over or 0 < left_ns < min(ROUND_NS, interval_ns // 2) or lasts_ns > LATE_ROUNDS_NS
+        trio.lowlevel.remove_instrument(instrument)
+    assert (n > 4, n == 1) == (is_split, not is_split)
 
 
 async def test_a_single_processor_is_left_to_others() -> None:
