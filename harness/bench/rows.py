@@ -11,12 +11,13 @@ from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Tas
 from harness.model.bench import BenchFigure, BenchRow
 
 SMALL, LARGE = 64, 1400
-TURNS, PACING_TURNS = 5, 3
+TURNS = 5
 """Turns of a tool in a round, where one second differs much from the next: a virtual machine's processor runs now at
 full speed and now at two thirds of it, and the same program's pace at one time is three times as even as at another.
 """
-RIVAL = 0.8
-"""A peer comes near the best one with so much of its rate: on others no goal hangs, and one turn a round will do."""
+RIVAL, RIVAL_PACE = 0.8, 3.0
+"""A peer comes near the best one with so much of its rate, or this many times its error: on others no goal hangs, and
+one turn a round will do."""
 _NO_PEERS = {OURS.name, BARE.name, BARE_EAGER.name}
 
 
@@ -97,6 +98,17 @@ def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
         return tool in (OURS, BARE)
     medians = {name: statistics.median(rates) for name, rates in found.items() if rates and name not in _NO_PEERS}
     return tool.name not in medians or medians[tool.name] >= RIVAL * max(medians.values())
+
+
+def decides_pace(tool: Tool, found: dict[str, list[float]]) -> bool:
+    """Return whether a goal may hang on a tool's error: ours, and a peer's unless it is far behind.
+
+    >>> errors = {"ours": [6.0], "iperf": [70.0, 80.0], "mgen": [16.0], "sockperf": [8.0, 9.0]}
+    >>> [tool.name for tool in (OURS, *PEERS) if decides_pace(tool, errors)]
+    ['ours', 'mgen', 'sockperf', 'nuttcp']
+    """
+    medians = {name: statistics.median(errors) for name, errors in found.items() if errors and name not in _NO_PEERS}
+    return tool.name not in medians or medians[tool.name] <= RIVAL_PACE * min(medians.values())
 
 
 def figure_of(tool: str, turns: list[float | None], note: str = "") -> BenchFigure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.bench.contest import SELDOM_S, contest, run_pair
-from harness.bench.rows import PACING_TURNS, SMALL, Bench, against, against_best_peer, compared, figure_of
+from harness.bench.rows import SMALL, TURNS, Bench, against, against_best_peer, compared, decides_pace, figure_of
 from harness.bench.tools import BARE, BARE_EAGER, OURS, Tool, sockperf_ping_pong, witness
 from harness.model.bench import BenchRow
 
@@ -27,7 +27,7 @@ def pacing(bench: Bench, pps: int) -> BenchRow:
         return sorted(abs(gap - nominal_ns) for gap in gaps)[int(0.99 * (len(gaps) - 1))], ""
 
     senders = [tool for tool in bench.tools() if tool not in (BARE, BARE_EAGER)]
-    figures = bench.alternate(senders, measure, turns=PACING_TURNS)
+    figures = bench.alternate(senders, measure, turns=TURNS, decides=decides_pace)
     return compared(
         f"pacing-{pps}",
         f"pacing at {pps:,} pps: p99 of the interval's error",
