@@ -140,11 +140,13 @@ async def test_a_group_lives_for_its_time_from_each_join_and_no_answer_renews_it
     speaker = Speaker(lab.spaces["tx"], group)
     try:
         for _ in range(2):  # the second is a new join, after a leave
+            joining_s = time.monotonic()
             listener = Listener(rx, group)
             wait_until(partial(heard_one, speaker, listener), "the first probe")
-            began = time.monotonic()
-            lived_s = last_heard(speaker, listener, 3) - began
-            assert 1.15 < lived_s < 1.4  # queries come every second, and are answered within 0.2 s
+            heard_s = time.monotonic()
+            last_s = last_heard(speaker, listener, 5)
+            # queries come every second, and are answered within 0.2 s: renewed, it would live for longer than 2.25 s
+            assert joining_s + 1.1 < last_s < heard_s + 2.0
             assert lab.mdb(group)
             listener.close()
             wait_until(lambda: not lab.mdb(group), "the end of the membership at the switch")
@@ -162,7 +164,9 @@ async def test_groups_joined_before_age_from_the_beginning_on(lab: SwitchLab) ->
     with conversation(lab) as (speaker, listener, _, _):
         began = time.monotonic()
         applied = await apply(Lifetime(at="rx:eth0", after="300ms"), lab, log=lab.log.append)
-        assert 0.25 < last_heard(speaker, listener, 2) - began < 0.45
+        applied_s = time.monotonic()
+        last_s = last_heard(speaker, listener, 5)
+        assert began + 0.25 < last_s < applied_s + 1.0  # a busy machine is late to hear
         await applied.undo()
         speaker.say(range(2))
         assert listener.heard() == [0, 1]

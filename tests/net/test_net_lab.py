@@ -450,6 +450,12 @@ def test_the_module_runs_in_a_child_of_a_namespace(namespace: Namespace) -> None
     assert run(*namespace.command(sys.executable, "-c", code)) == "['lo']\n"
 
 
+def test_rehearsal_says_that_there_is_no_route(namespace: Namespace) -> None:
+    with namespace.inside(), open_sender(group("239.77.4.2")) as sender:
+        assert sender.rehearsal(200)()
+        assert sender.one(payloads(1, 200))() == errno.ENETUNREACH
+
+
 @pytest.mark.parametrize("text", ["239.77.4.2", "ff15::78", "10.77.0.2"])
 def test_rehearsal_is_not_seen_in_any_counter(veth_pair: Pair, text: str) -> None:
     tx, _ = veth_pair

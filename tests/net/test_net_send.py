@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import os
 import socket
 import struct
 import sys
@@ -14,7 +15,7 @@ from net_helpers import next_port, payloads, read_all
 
 from harness.errors import InterfaceError, SocketOptionError, UsageError
 from harness.model import Endpoint, Membership, address_text
-from harness.net import _libc
+from harness.net import _libc, batch_linux
 from harness.net.batch import PathChoice
 from harness.net.opening import open_receiver
 from harness.net.platform import PLATFORM
@@ -250,6 +251,25 @@ def test_rehearsal_sends_nothing(path: PathChoice, is_group: bool) -> None:
         assert send() == 0
         assert not any(rehearse() for _ in range(100))
         assert read_all(receiver, 2, 0.1)[0] == [row.tobytes()]
+
+
+def test_rehearsal_takes_any_size_and_ends_with_the_socket() -> None:
+    n_open = len(os.listdir("/proc/self/fd"))
+    with open_sender(group(), interface="lo") as sender:
+        rehearsals = [sender.rehearsal(size) for size in (1, 1400, 9000, 65_507)]
+        assert not any(rehearse() for rehearse in rehearsals * 3)
+    assert all(rehearse() for rehearse in rehearsals)
+    assert len(os.listdir("/proc/self/fd")) == n_open
+
+
+def test_nothing_is_rehearsed_where_the_kernel_does_not_cork(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_linux, "UDP_CORK", 9_999)
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+    with receiver, open_sender(endpoint, interface="lo") as sender:
+        rehearse = sender.rehearsal(100)
+        assert not rehearse()
+        assert read_all(receiver, 1, 0.1)[0] == []
 
 
 def test_one_row_is_tried_again_when_interrupted_and_refused_as_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
