@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ full speed and now at two thirds of it, and the same program's pace at one time 
 RIVAL, RIVAL_PACE = 0.8, 3.0
 """A peer comes near the best one with so much of its rate, or this many times its error: on others no goal hangs, and
 one turn a round will do."""
+N_DRAWS, BEYOND = 400, 20
+"""Draws by which a ratio's span is found, and how many of them lie beyond it on either side: it holds nine tenths."""
+
+LEAST_TURNS = 5
+"""From fewer turns no span is found."""
+
 _NO_PEERS = {OURS.name, BARE.name, BARE_EAGER.name}
 
 
@@ -127,26 +134,60 @@ class Ratio:
       value: None when either is missing.
       whom: "the bare loop".
       limit: what the value has to reach, or for figures of which less is better not to exceed.
+      span: from where to where it may be by chance, see `span`; None where that is not known.
     """
 
     value: float | None
     whom: str
     limit: float
+    span: tuple[float, float] | None = None
 
     def __str__(self) -> str:
-        return ("n/a x" if self.value is None else f"{self.value:.2f} x") + f" {self.whom}"
+        """Return it as "1.04 x sockperf (0.93 to 1.19)"."""
+        value = "n/a" if self.value is None else f"{self.value:.2f}"
+        chance = "" if self.span is None else f" ({self.span[0]:.2f} to {self.span[1]:.2f})"
+        return f"{value} x {self.whom}{chance}"
 
 
 def against(figures: dict[str, BenchFigure], whom: str, limit: float) -> Ratio:
     """Return our median against that of one other tool."""
-    other = figures[whom].median if whom in figures else None
-    return Ratio(ratio(figures[OURS.name].median, other), f"the {whom}" if whom == BARE.name else whom, limit)
+    other = figures.get(whom)
+    return _ratio_to(figures[OURS.name], other, f"the {whom}" if whom == BARE.name else whom, limit)
 
 
 def against_best_peer(figures: dict[str, BenchFigure], limit: float, *, is_more_better: bool) -> Ratio:
     """Return our median against that of the best peer."""
-    name, median = best_peer(figures, is_more_better=is_more_better)
-    return Ratio(ratio(figures[OURS.name].median, median), name, limit)
+    name, _ = best_peer(figures, is_more_better=is_more_better)
+    return _ratio_to(figures[OURS.name], figures.get(name), name, limit)
+
+
+def _ratio_to(ours: BenchFigure, other: BenchFigure | None, whom: str, limit: float) -> Ratio:
+    if other is None:
+        return Ratio(None, whom, limit)
+    return Ratio(ratio(ours.median, other.median), whom, limit, span(ours.turns, other.turns))
+
+
+def span(ours: Sequence[float | None], others: Sequence[float | None]) -> tuple[float, float] | None:
+    """Return from where to where the ratio of medians is in nine of ten draws of as many turns as there were.
+
+    Each draw takes turns of either program at random, some more than once (the bootstrap's percentile interval; Efron
+    and Tibshirani, An Introduction to the Bootstrap, 13.3). The draws are the same for the same turns.
+
+    Args:
+      ours: turns of this program, in any unit; those that gave nothing are left out.
+      others: turns of the other.
+
+    >>> span([10.0, 10.0, 10.0, 10.0, 10.0], [5.0, 5.0, 5.0, 5.0, 5.0]), span([1.0], [1.0])
+    ((2.0, 2.0), None)
+    """
+    given, taken = ([turn for turn in turns if turn is not None] for turns in (ours, others))
+    if min(len(given), len(taken)) < LEAST_TURNS:
+        return None
+    dice = random.Random(0)
+    draws = ((dice.choices(given, k=len(given)), dice.choices(taken, k=len(taken))) for _ in range(N_DRAWS))
+    found = [ratio(statistics.median(mine), statistics.median(theirs)) for mine, theirs in draws]
+    known = sorted(one for one in found if one is not None)
+    return (known[BEYOND], known[-1 - BEYOND]) if len(known) == N_DRAWS else None
 
 
 def best_peer(figures: dict[str, BenchFigure], *, is_more_better: bool) -> tuple[str, float | None]:
