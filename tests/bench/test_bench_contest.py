@@ -1,6 +1,8 @@
 """Pairs of programs on loopback, and how rounds become rows."""
 
 import json
+import math
+import random
 import sys
 from collections import Counter
 from typing import Any
@@ -14,7 +16,7 @@ from harness.bench.costs import own_buffer
 from harness.bench.disciplines import all_disciplines
 from harness.bench.place import LOOPBACK, Place
 from harness.bench.rates import loss_free_rate, offload_rate
-from harness.bench.rows import Bench, decides_rate, figure_of
+from harness.bench.rows import Bench, decides_rate, figure_of, span
 from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, Task, Tool, find_peers
 from harness.bench.wording import format_bench
 from harness.errors import UsageError
@@ -89,7 +91,22 @@ def test_rate_with_loss_does_not_count_and_backs_off(monkeypatch: pytest.MonkeyP
     medians = {figure.tool: figure.median for figure in row.figures}
     assert medians == {"ours": 150, "bare loop": 160, "bare loop, eager": 160, "iperf": 92}
     assert row.is_reached is True
-    assert row.measured == "1.63 x iperf, 0.94 x the bare loop"
+    assert row.measured == "1.63 x iperf (1.63 to 1.63), 0.94 x the bare loop (0.94 to 0.94)"
+
+
+def test_span_of_a_ratio_holds_the_true_one_in_nine_of_ten_benches() -> None:
+    dice = random.Random(7)
+    n_held, n_missed_low = 0, 0
+    for _ in range(300):
+        ours = [dice.lognormvariate(0.2, 0.2) for _ in range(25)]
+        found = span([*ours, None], [dice.lognormvariate(0.0, 0.2) for _ in range(25)])
+        assert found is not None
+        n_held += found[0] <= math.exp(0.2) <= found[1]
+        n_missed_low += found[0] > math.exp(0.2)
+    assert 0.85 < n_held / 300 < 0.97
+    assert 0 < n_missed_low < 30
+    assert span([1.0] * 5, [1.0] * 4 + [None]) is None
+    assert span([1.0] * 5, [0.0] * 5) is None
 
 
 def test_goal_is_missed_against_the_bare_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +132,7 @@ def test_offload_is_counted_by_the_programs_and_backs_off_until_nothing_is_lost(
     row = offload_rate(make_bench(set(), is_quick=False), best_peer_pps=192.0)
     assert [figure.median for figure in row.figures] == [2880, 6400]
     assert asked[:4] == [("ours", None), ("ours", None), ("ours", 2880), ("bare loop", None)]
-    assert row.measured == "15.00 x the best peer, 0.45 x the bare loop"
+    assert row.measured == "15.00 x the best peer, 0.45 x the bare loop (0.45 to 0.45)"
     assert row.is_reached is False
 
 
