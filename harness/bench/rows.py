@@ -82,7 +82,7 @@ class Bench:
             taking = tools
             for turn in range(turns):
                 if turn == 1:
-                    given = {name: [one for one in values if one is not None] for name, values in found.items()}
+                    given = {name: _given(values) for name, values in found.items()}
                     taking = [tool for tool in tools if decides(tool, given)]
                 for tool in taking:
                     value, note = measure(tool)
@@ -103,7 +103,7 @@ def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
     """
     if tool.name in _NO_PEERS:
         return tool in (OURS, BARE)
-    medians = {name: statistics.median(rates) for name, rates in found.items() if rates and name not in _NO_PEERS}
+    medians = _peer_medians(found)
     return tool.name not in medians or medians[tool.name] >= RIVAL * max(medians.values())
 
 
@@ -114,13 +114,22 @@ def decides_pace(tool: Tool, found: dict[str, list[float]]) -> bool:
     >>> [tool.name for tool in (OURS, *PEERS) if decides_pace(tool, errors)]
     ['ours', 'mgen', 'sockperf', 'nuttcp']
     """
-    medians = {name: statistics.median(errors) for name, errors in found.items() if errors and name not in _NO_PEERS}
+    medians = _peer_medians(found)
     return tool.name not in medians or medians[tool.name] <= RIVAL_PACE * min(medians.values())
+
+
+def _peer_medians(found: dict[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(turns) for name, turns in found.items() if turns and name not in _NO_PEERS}
+
+
+def _given(turns: Iterable[float | None]) -> list[float]:
+    """Return the turns that gave a figure."""
+    return [turn for turn in turns if turn is not None]
 
 
 def figure_of(tool: str, turns: list[float | None], note: str = "") -> BenchFigure:
     """Return a tool's turns with their median; turns that gave nothing are left out of it and said."""
-    given = [value for value in turns if value is not None]
+    given = _given(turns)
     if given and len(given) < len(turns):
         note = f"{len(turns) - len(given)} of {len(turns)} turns gave none" + (f"; {note}" if note else "")
     return BenchFigure(tool=tool, turns=turns, median=statistics.median(given) if given else None, note=note)
@@ -180,7 +189,7 @@ def span(ours: Sequence[float | None], others: Sequence[float | None]) -> tuple[
     >>> span([10.0, 10.0, 10.0, 10.0, 10.0], [5.0, 5.0, 5.0, 5.0, 5.0]), span([1.0], [1.0])
     ((2.0, 2.0), None)
     """
-    given, taken = ([turn for turn in turns if turn is not None] for turns in (ours, others))
+    given, taken = _given(ours), _given(others)
     if min(len(given), len(taken)) < LEAST_TURNS:
         return None
     dice = random.Random(0)

@@ -98,10 +98,10 @@ class Writer(Protocol):
         It bypasses the numbering of transmit stamps. `find_source` returns the route's source address.
         """
 
-    def rehearsal(self, scratch: socket.socket, size: int, /) -> Callable[[], bool]:
+    def rehearsal(self, open_scratch: Callable[[], socket.socket], size: int, /) -> Callable[[], bool]:
         """Return what goes the way of `one` as far as that can be without sending, and returns whether it is refused.
 
-        It goes it on `scratch`, a socket like this one; OSError when that cannot be.
+        It goes it on a socket like this one, if there is such a way; OSError when that cannot be.
         """
 
     def run_length(self, size: int, /) -> int:

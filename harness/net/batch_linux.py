@@ -120,19 +120,20 @@ class BatchWriter:
         name = self._name.tobytes() if self._name_length else None
         return ReadyBatch(self._sock, name, find_source, fronts, rest, run, self.send)
 
-    def rehearsal(self, scratch: socket.socket, size: int) -> Callable[[], bool]:
+    def rehearsal(self, open_scratch: Callable[[], socket.socket], size: int) -> Callable[[], bool]:
         """Return what walks the way of `one` up to a finished datagram, drops that, and returns whether it is refused.
 
         A corked socket's datagram waits for more of it. When what follows is more than a datagram holds the kernel
         drops the whole, without a count in any of its tables.
 
         Args:
-          scratch: a socket like that of this writer, connected if that is; it must stay open.
+          open_scratch: returns a socket like that of this writer, connected if that is, which must stay open.
           size: of the datagrams in bytes.
 
         Raises:
           OSError: the kernel does not cork.
         """
+        scratch = open_scratch()
         scratch.setsockopt(SOL_UDP, UDP_CORK, 1)
         content = np.zeros(_TOO_MANY_BYTES, np.uint8)
         name, length = self._name_address if self._name_length else None, self._name_length

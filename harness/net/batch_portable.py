@@ -123,7 +123,7 @@ class PortableWriter:
             raise ValueError("rows that go out one by one are whole ones")
         return PlainRows(fronts, self.send)
 
-    def rehearsal(self, _scratch: socket.socket, _size: int) -> Callable[[], bool]:
+    def rehearsal(self, _open_scratch: Callable[[], socket.socket], _size: int) -> Callable[[], bool]:
         """Return what does nothing: the socket module has no way that ends before the datagram is sent."""
         return lambda: False
 

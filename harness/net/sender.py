@@ -189,13 +189,17 @@ class SenderSocket:
           size: of the datagrams in bytes.
         """
         try:
-            if self._scratch is None:
-                self._scratch = self._pinned_socket()
-                if not self.destination.is_multicast:
-                    self._connect(self._scratch)
-            return self._writer.rehearsal(self._scratch, size)
+            return self._writer.rehearsal(self._open_scratch, size)
         except (OSError, HarnessError):
             return lambda: False
+
+    def _open_scratch(self) -> socket.socket:
+        """Return a socket like this one that lives as long, the same each time."""
+        if self._scratch is None:
+            self._scratch = self._pinned_socket()
+            if not self.destination.is_multicast:
+                self._connect(self._scratch)
+        return self._scratch
 
     def run_length(self, size: int) -> int:
         """Return how many datagrams of a size go out as one buffer, 1 without offload."""

@@ -246,7 +246,9 @@ def test_rehearsal_sends_nothing(path: PathChoice, is_group: bool) -> None:
     (receiver,) = open_receiver([Membership(endpoint, "lo")])
     row = payloads(1, 100)
     with receiver, open_sender(endpoint, interface="lo", path=path) as sender:
+        n_open = len(os.listdir("/proc/self/fd"))
         send, rehearse = sender.one(row), sender.rehearsal(100)
+        assert len(os.listdir("/proc/self/fd")) - n_open == (path == "batch")  # a second socket only where it is used
         assert not any(rehearse() for _ in range(100))
         assert send() == 0
         assert not any(rehearse() for _ in range(100))
