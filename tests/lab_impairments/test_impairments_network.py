@@ -144,9 +144,9 @@ async def test_a_group_lives_for_its_time_from_each_join_and_no_answer_renews_it
             listener = Listener(rx, group)
             wait_until(partial(heard_one, speaker, listener), "the first probe")
             heard_s = time.monotonic()
-            last_s = last_heard(speaker, listener, 5)
-            # queries come every second, and are answered within 0.2 s: renewed, it would live for longer than 2.25 s
-            assert joining_s + 1.1 < last_s < heard_s + 2.0
+            last_s = last_heard(speaker, listener, 3)
+            # the join is between the two; queries come every second, and are answered within 0.2 s
+            assert joining_s + 1.15 < last_s < heard_s + 1.4
             assert lab.mdb(group)
             listener.close()
             wait_until(lambda: not lab.mdb(group), "the end of the membership at the switch")
@@ -165,8 +165,7 @@ async def test_groups_joined_before_age_from_the_beginning_on(lab: SwitchLab) ->
         began = time.monotonic()
         applied = await apply(Lifetime(at="rx:eth0", after="300ms"), lab, log=lab.log.append)
         applied_s = time.monotonic()
-        last_s = last_heard(speaker, listener, 5)
-        assert began + 0.25 < last_s < applied_s + 1.0  # a busy machine is late to hear
+        assert began + 0.25 < last_heard(speaker, listener, 2) < applied_s + 0.45
         await applied.undo()
         speaker.say(range(2))
         assert listener.heard() == [0, 1]

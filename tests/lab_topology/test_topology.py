@@ -158,7 +158,7 @@ def test_three_hosts_stand_in_less_than_a_second(tmp_path: Path) -> None:
         async with open_lab(parse_scenario(text, "three.toml"), tmp_path, journal_folder=tmp_path):
             return time.monotonic() - start_s
 
-    assert any(trio.run(build) < 1.0 for _ in range(10)), "a busy machine lets one of ten through"
+    assert any(trio.run(build) < 1.0 for _ in range(3))
 
 
 def test_a_missing_tool_is_one_line_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
