@@ -83,6 +83,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
             sock.setsockopt(SOL_UDP, UDP_GRO, 1)
         sock.bind((str(group.address), group.port))
         PLATFORM.join(sock, Membership(group, asked["interface"]), interface_index(asked["interface"]))
+        PLATFORM.imply_arrival(sock, 4, is_implied=True)
         sock.setsockopt(
             socket.SOL_SOCKET,
             socket.SO_RCVTIMEO,

@@ -30,6 +30,7 @@ from harness.net._linux import (
     SOL_UDP,
     UDP_GRO,
 )
+from harness.net._options import NOT_IMPLIED, Arrival
 
 _KNOWN_LAYOUTS = 8
 _STAMPS = {(SOL_SOCKET, SO_TIMESTAMPNS), (SOL_SOCKET, SO_TIMESTAMPING)}
@@ -82,7 +83,7 @@ def walk(row: bytes) -> Layout:
 
 
 class ControlParser:
-    """Fills columns with what the control messages of a batch say; 0 where they say nothing.
+    """Fills columns with what the control messages of a batch say; where they say nothing, what is implied, or 0.
 
     Args:
       control: the rows that the kernel writes to, shape (capacity, CONTROL_BYTES of `_slots`), uint8.
@@ -114,6 +115,11 @@ class ControlParser:
         self.stamp_offset: int | None = None
         self.drops_offset: int | None = None
         self.last_drops: int | None = None
+        self._implied = NOT_IMPLIED
+
+    def imply(self, arrival: Arrival) -> None:
+        """Take it from now on for what rows do not tell."""
+        self._implied = arrival
 
     def parse(self, lengths: NDArray[np.uintp]) -> None:
         """Fill the first n rows of the columns.
@@ -122,8 +128,10 @@ class ControlParser:
           lengths: bytes of control messages of each row, shape (n,); 0 where there are none.
         """
         n_rows = len(lengths)
-        for column in (self.destination, self.ifindex, self.ttl, self.hardware_ns, self.segment):
+        for column in (self.ttl, self.hardware_ns, self.segment):
             column[:n_rows] = 0
+        self.destination[:n_rows] = np.frombuffer(self._implied.destination, np.uint8)
+        self.ifindex[:n_rows] = self._implied.ifindex
         if self._layouts and self._are_of(self._layouts[0], lengths):  # nearly always
             self.is_stamped = self._layouts[0].has_stamp
             offsets = self._layouts[0].offsets

@@ -12,6 +12,7 @@ from harness.model.datagrams import DATAGRAM_DTYPE, FLOW_BYTES
 from harness.model.packets import PacketArray, PacketFlag
 from harness.net import _libc
 from harness.net._control import ControlParser
+from harness.net._options import Arrival
 from harness.net._slots import (
     ALL_CONTROL_BYTES,
     CONTROL_BYTES_IPV4,
@@ -146,6 +147,10 @@ class HeadsReader:
     def last_drops(self) -> int | None:
         """The socket's drop counter as it stood when the last datagram read was queued; None before any drop."""
         return self._heads.parser.last_drops
+
+    def imply(self, arrival: Arrival) -> None:
+        """Take it for what datagrams read from now on do not tell of destination and interface."""
+        self._heads.parser.imply(arrival)
 
     @property
     def hardware_ns(self) -> NDArray[np.int64]:

@@ -145,6 +145,17 @@ class LinuxPlatform(GroupRequests):
                 return "user"
         return stamps
 
+    def imply_arrival(self, sock: socket.socket, version: int, *, is_implied: bool) -> bool:
+        """Switch IP_PKTINFO: to answer it the kernel looks up each multicast datagram's source in the routing table.
+
+        It does so while the datagram arrives, which is a part of what sending costs on the same machine. With
+        IP_MULTICAST_ALL off it delivers by (group, interface) of the socket's own memberships in any case. For IPv6
+        there is nothing to look up.
+        """
+        if version == 4:
+            set_option(sock, IPPROTO_IP, IP_PKTINFO, int(not is_implied), "IP_PKTINFO")
+        return version == 4 and is_implied
+
     def hardware_clock(self, interface: str) -> HardwareClock:
         """Ask the driver what it offers, switch it on, and compare the card's clock with realtime."""
         from harness.net._hardware import open_hardware_clock  # needs fcntl, which other systems lack

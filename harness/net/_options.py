@@ -9,7 +9,7 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from harness.errors import BindError, MembershipError, SocketOptionError, UsageError, errno_text
 from harness.model.endpoint import IPAddress, Membership
@@ -20,6 +20,22 @@ RxSource = Literal["kernel", "hardware", "user"]
 
 Cmsg = tuple[int, int, bytes]
 """One control message as `socket.recvmsg` returns it: level, type, data."""
+
+
+class Arrival(NamedTuple):
+    """Where a socket's datagrams arrive.
+
+    Attributes:
+      destination: 16 bytes as in DATAGRAM_DTYPE; zeros when not known.
+      ifindex: index of the interface; 0 when not known.
+    """
+
+    destination: bytes
+    ifindex: int
+
+
+NOT_IMPLIED = Arrival(bytes(16), 0)
+"""Each datagram tells for itself."""
 
 
 @dataclass(slots=True)

@@ -96,6 +96,10 @@ class WindowsPlatform(GroupRequests):
             sock.setsockopt(level, HOPLIMIT, 1)
         return "user"
 
+    def imply_arrival(self, sock: socket.socket, version: int, *, is_implied: bool) -> bool:  # noqa: ARG002 (one method set on every system)
+        """Return False: nothing is known to be gained by not asking."""
+        return False
+
     def hardware_clock(self, interface: str) -> NoReturn:
         """Refuse: programs are given no stamps of network cards here."""
         raise UsageError(

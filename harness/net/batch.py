@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.model.datagrams import Batch
+from harness.net._options import Arrival
 from harness.net.batch_portable import PortableReader, PortableWriter
 from harness.net.platform import PLATFORM, RxSource
 from harness.net.ready import ReadyRows
@@ -58,6 +59,9 @@ class Reader(Protocol):
     @property
     def n_gathered(self) -> int:
         """Datagrams kept for the next `read`."""
+
+    def imply(self, arrival: Arrival, /) -> None:
+        """Take it for what datagrams read from now on do not tell of destination and interface."""
 
     def gather(self) -> int:
         """Take what waits in the socket out of it, for the next `read`, and return how many datagrams that was."""

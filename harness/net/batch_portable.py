@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.model.datagrams import DATAGRAM_DTYPE, Datagrams
 from harness.model.packets import PacketFlag
-from harness.net._options import packed
+from harness.net._options import NOT_IMPLIED, Arrival, packed
 from harness.net.platform import PLATFORM
 from harness.net.ready import PlainRows, ReadyRows
 
@@ -46,6 +46,11 @@ class PortableReader:
         self.hardware_ns = np.zeros(capacity, np.int64)
         self.last_drops: int | None = None
         self.is_full = False
+        self._implied = NOT_IMPLIED
+
+    def imply(self, arrival: Arrival) -> None:
+        """Take it for what datagrams read from now on do not tell of destination and interface."""
+        self._implied = arrival
 
     def gather(self) -> int:
         """Keep nothing: what is read is looked at one by one in any case."""
@@ -74,10 +79,10 @@ class PortableReader:
             self.hardware_ns[n_read] = found.hardware_ns or 0
             self._meta[n_read] = (
                 np.frombuffer(packed(source[0]), np.uint8),
-                np.frombuffer(found.destination or bytes(16), np.uint8),
+                np.frombuffer(found.destination or self._implied.destination, np.uint8),
                 source[1],
                 self._port,
-                found.ifindex,
+                found.ifindex if found.destination else self._implied.ifindex,
                 time.time_ns() if found.rx_ns is None else found.rx_ns,
                 size,
                 found.ttl,

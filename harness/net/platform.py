@@ -57,6 +57,13 @@ class Platform(Protocol):
         Returns who will stamp arrivals: as asked for by `stamps`, or "user" where the kernel does not.
         """
 
+    def imply_arrival(self, sock: socket.socket, version: int, *, is_implied: bool) -> bool:
+        """Have destination and interface of each datagram told no longer, or told again.
+
+        They may be implied for an isolated socket that is bound to a group and joins it on one interface only: nothing
+        else is delivered to it. Returns whether they are implied now; False where asking costs little.
+        """
+
     def hardware_clock(self, interface: str) -> HardwareClock:
         """Have the interface's card stamp every arrival, and return its clock.
 

@@ -13,10 +13,10 @@ import numpy as np
 import trio
 
 from harness.errors import BindError, InterfaceError, MembershipError, UsageError, errno_text
-from harness.model.datagrams import Alike, Batch, Datagrams
+from harness.model.datagrams import Alike, Batch, Datagrams, address_bytes
 from harness.model.endpoint import Endpoint, Membership
 from harness.model.packets import PacketArray, PacketFlag
-from harness.net._options import new_udp_socket, set_option
+from harness.net._options import NOT_IMPLIED, Arrival, new_udp_socket, set_option
 from harness.net.batch import Path, make_reader
 from harness.net.interfaces import interface_index, is_broadcast
 from harness.net.joined import Wanted, WantedTable
@@ -66,6 +66,7 @@ class ReceiverSocket:
         self._wanted: dict[Membership, Wanted] = {}
         self._table: WantedTable | None = None  # made from `_wanted` at the first read after a change
         self._certain: PacketArray | None = None  # what batches share that were surely asked for
+        self._arrival: Arrival | None = None  # what was asked for first; NOT_IMPLIED after anything else
         self._is_watched = False
         self._final_drops: int | None = None
         self._sock = new_udp_socket(endpoint.version)
@@ -130,11 +131,26 @@ class ReceiverSocket:
             raise MembershipError("join", str(membership), errno.EADDRINUSE, "this socket has joined it already")
         index = membership_index(membership)
         if membership.group.is_multicast:
+            self._tell_or_imply(Arrival(address_bytes(membership.group.address), index))
             PLATFORM.join(self._sock, membership, index)
         self._joined[membership] = index
         checked_index = index if membership.group.is_multicast else 0
         self._wanted[membership] = Wanted(membership.group.address, checked_index, membership.source)
         self._table = self._certain = None
+
+    def _tell_or_imply(self, arrival: Arrival) -> None:
+        """Prepare for what is about to arrive there: it is implied as long as nothing else was ever asked for.
+
+        What was queued before it is told again has no interface, and is given credit.
+        """
+        if self.endpoint.address.is_unspecified or not arrival.ifindex or (self._arrival or arrival) != arrival:
+            arrival = NOT_IMPLIED
+        if arrival != self._arrival:
+            is_implied = PLATFORM.imply_arrival(
+                self._sock, self.endpoint.version, is_implied=arrival is not NOT_IMPLIED
+            )
+            self._reader.imply(arrival if is_implied else NOT_IMPLIED)
+            self._arrival = arrival
 
     def overhear(self, membership: Membership) -> None:
         """Hear a group as long as other sockets of this host are members, without becoming one.
@@ -145,6 +161,7 @@ class ReceiverSocket:
           InterfaceError: no such interface.
           SocketOptionError, MembershipError: the kernel refuses.
         """
+        self._tell_or_imply(NOT_IMPLIED)
         if not PLATFORM.overhear(self._sock, self.endpoint.version):
             self.join(membership)
             return

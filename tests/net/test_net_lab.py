@@ -18,11 +18,13 @@ from netns import Namespace, require_lab, run
 
 from harness.errors import BindError, InterfaceError, MembershipError
 from harness.model import Endpoint, Membership, address_text
+from harness.net._linux import IP_PKTINFO
 from harness.net.batch import PathChoice
 from harness.net.counters import interface_counters, udp_counters
 from harness.net.interfaces import check_usable, find_interface, list_interfaces
-from harness.net.opening import MOST_GROUP_SOCKETS, open_receiver
+from harness.net.opening import MOST_GROUP_SOCKETS, open_overhearing, open_receiver
 from harness.net.platform import PLATFORM
+from harness.net.receiver import ReceiverSocket
 from harness.net.sender import open_sender
 
 pytestmark = pytest.mark.lab
@@ -141,6 +143,100 @@ def test_the_same_group_on_two_interfaces_is_told_apart(veth_pair: Pair) -> None
         remote.send_nowait(payloads(3, 64))
         assert len(read_all(by_cable, 4, timeout_s=0.1)[0]) == 3
         assert len(read_all(by_lo, 4, timeout_s=0.1)[0]) == 2
+
+
+def is_told(receiver: ReceiverSocket) -> bool:
+    return receiver._sock.getsockopt(socket.IPPROTO_IP, IP_PKTINFO) == 1
+
+
+@both_paths
+def test_where_a_datagram_arrived_is_the_same_implied_and_told(veth_pair: Pair, path: PathChoice) -> None:
+    tx, rx = veth_pair
+    endpoint = group("239.77.4.18")
+    by_cable, by_lo = Membership(endpoint, "rx0"), Membership(endpoint, "lo")
+    with rx.inside():
+        (implied,) = open_receiver([by_cable], path=path)
+        (told,) = open_receiver([by_cable], path=path)
+        told.join(by_lo)
+        local = open_sender(endpoint, interface="lo")
+        index = find_interface("rx0").index
+    with tx.inside():
+        remote = open_sender(endpoint, interface="tx0")
+    with implied, told, local, remote:
+        assert (is_told(implied), is_told(told)) == (False, True)
+        for n_rows in (1, 40, 40):  # the second read is learned, the third is compared with it
+            remote.send_nowait(payloads(n_rows, 64))
+            (_, _, one), (_, _, other) = read_all(implied, n_rows), read_all(told, n_rows)
+            assert one["ifindex"].tolist() == [index] * n_rows
+            assert {address_text(row.tobytes()) for row in one["destination"]} == {str(endpoint.address)}
+            one["rx_ns"] = other["rx_ns"] = 0
+            assert one.tobytes() == other.tobytes()
+        local.send_nowait(payloads(3, 64))
+        assert len(read_all(told, 3)[0]) == 3
+        assert not read_all(implied, 1, timeout_s=0.05)[0]
+
+
+@both_paths
+def test_a_second_interface_has_arrivals_told_again(veth_pair: Pair, path: PathChoice) -> None:
+    tx, rx = veth_pair
+    endpoint = group("239.77.4.19")
+    by_cable, by_lo = Membership(endpoint, "rx0"), Membership(endpoint, "lo")
+    with rx.inside():
+        (receiver,) = open_receiver([by_cable], path=path)
+        local = open_sender(endpoint, interface="lo")
+        cable, lo = find_interface("rx0").index, find_interface("lo").index
+        with tx.inside():
+            remote = open_sender(endpoint, interface="tx0")
+        with receiver, local, remote:
+            receiver.leave(by_cable)
+            receiver.join(by_cable)
+            assert not is_told(receiver)
+            remote.send_nowait(payloads(2, 64))  # queued while it is implied, read when it is told
+            receiver.join(by_lo)
+            assert is_told(receiver)
+            local.send_nowait(payloads(2, 64))
+            remote.send_nowait(payloads(2, 64))
+            meta = read_all(receiver, 6)[2]
+            assert meta["ifindex"].tolist() == [0, 0, lo, lo, cable, cable]
+            assert {address_text(row.tobytes()) for row in meta["destination"]} == {str(endpoint.address)}
+            assert not meta["flags"].any()
+            receiver.leave(by_lo)
+            remote.send_nowait(payloads(2, 64))
+            assert read_all(receiver, 2)[2]["ifindex"].tolist() == [cable, cable]
+
+
+def test_an_interface_made_again_has_arrivals_told(veth_pair: Pair) -> None:
+    _, rx = veth_pair
+    by_cable = Membership(group("239.77.4.20"), "rx0")
+    with rx.inside():
+        (receiver,) = open_receiver([by_cable])
+        with receiver:
+            assert not is_told(receiver)
+            receiver.leave(by_cable)
+            rx.ip("link", "del", "rx0")
+            rx.ip("link", "add", "rx0", "type", "veth", "peer", "name", "rx1")
+            for name in ("rx0", "rx1"):
+                rx.ip("link", "set", name, "up")
+            receiver.join(by_cable)
+            assert is_told(receiver)
+            with open_sender(by_cable.group, interface="rx0") as sender:
+                sender.send_nowait(payloads(2, 64))
+            meta = read_all(receiver, 2)[2]
+            assert meta["ifindex"].tolist() == [find_interface("rx0").index] * 2
+            assert not meta["flags"].any()
+
+
+def test_arrivals_are_told_where_the_kernel_chooses_or_several_are_heard(namespace: Namespace) -> None:
+    endpoint = group("239.77.4.21")
+    with namespace.inside():
+        namespace.ip("route", "add", "224.0.0.0/4", "dev", "lo")
+        (chosen,) = open_receiver([Membership(endpoint)])
+        (wildcard,) = open_receiver([Membership(group("239.77.4.22"), "lo")], one_socket=True)
+        overhearing = open_overhearing(Membership(endpoint, "lo"))
+        with chosen, wildcard, overhearing:
+            assert is_told(chosen)
+            assert is_told(wildcard)
+            assert is_told(overhearing)
 
 
 def test_pinning_goes_by_the_named_interface_against_the_routes(veth_pair: Pair) -> None:

@@ -160,6 +160,18 @@ def test_what_is_asked_of_each_kernel_for_receiving() -> None:
         assert recorder.set == expected
 
 
+def test_arrivals_are_implied_only_where_asking_costs_much() -> None:
+    for system, version, implied, expected in (
+        (LinuxPlatform, 4, [True, False], [(0, 8, 0), (0, 8, 1)]),
+        (LinuxPlatform, 6, [False, False], []),
+        (DarwinPlatform, 4, [False, False], []),
+        (WindowsPlatform, 6, [False, False], []),
+    ):
+        recorder, sock = fake()
+        assert [system().imply_arrival(sock, version, is_implied=one) for one in (True, False)] == implied
+        assert recorder.set == expected
+
+
 @pytest.mark.parametrize(("system", "stamp"), [(LinuxPlatform, (1, 35)), (DarwinPlatform, (0xFFFF, 0x400))])
 def test_without_kernel_stamps_the_user_stamps(system: type[Platform], stamp: tuple[int, int]) -> None:
     _, sock = fake({stamp: errno.ENOPROTOOPT})

@@ -91,7 +91,9 @@ def test_a_longer_datagram_is_cut_and_its_true_size_told(path: PathChoice) -> No
 
 @both_paths
 def test_without_control_messages_a_datagram_is_stamped_here_and_otherwise_unknown(path: PathChoice) -> None:
-    receiver, sender = pair(path)
+    endpoint = Endpoint(ipaddress.ip_address("127.0.0.1"), next_port())
+    (receiver,) = open_receiver([Membership(endpoint, "lo")], path=path)
+    sender = open_sender(endpoint, interface="lo", path=path)
     with receiver, sender:
         for level, option in ((0, 8), (0, 12), (1, 35)):
             receiver._sock.setsockopt(level, option, 0)
