@@ -118,7 +118,7 @@ class ControlParser:
         self._implied = NOT_IMPLIED
 
     def imply(self, arrival: Arrival) -> None:
-        """Take it from now on for what rows do not tell."""
+        """Take it for what rows do not tell, from now on, also once they do again."""
         self._implied = arrival
 
     def parse(self, lengths: NDArray[np.uintp]) -> None:
@@ -178,7 +178,10 @@ class ControlParser:
 
     def _take(self, key: tuple[int, int], offset: int, rows: slice | NDArray[np.intp]) -> None:
         if key == (IPPROTO_IP, IP_PKTINFO):
-            self.ifindex[rows] = self._words[rows, offset // 4]
+            told = self._words[rows, offset // 4]
+            if self._implied.ifindex:  # what was queued before each was to tell says 0
+                told = np.where(told == 0, np.uint32(self._implied.ifindex), told)
+            self.ifindex[rows] = told
             self.destination[rows, 10:12] = 0xFF
             self.destination[rows, 12:] = self._control[rows, offset + 8 : offset + 12]
         elif key == (IPPROTO_IPV6, IPV6_PKTINFO):

@@ -82,7 +82,7 @@ class PortableReader:
                 np.frombuffer(found.destination or self._implied.destination, np.uint8),
                 source[1],
                 self._port,
-                found.ifindex if found.destination else self._implied.ifindex,
+                found.ifindex or self._implied.ifindex,
                 time.time_ns() if found.rx_ns is None else found.rx_ns,
                 size,
                 found.ttl,

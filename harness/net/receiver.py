@@ -139,17 +139,15 @@ class ReceiverSocket:
         self._table = self._certain = None
 
     def _tell_or_imply(self, arrival: Arrival) -> None:
-        """Prepare for what is about to arrive there: it is implied as long as nothing else was ever asked for.
-
-        What was queued before it is told again has no interface, and is given credit.
-        """
+        """Prepare for what is about to arrive there: it is implied as long as nothing else was ever asked for."""
         if self.endpoint.address.is_unspecified or not arrival.ifindex or (self._arrival or arrival) != arrival:
             arrival = NOT_IMPLIED
         if arrival != self._arrival:
             is_implied = PLATFORM.imply_arrival(
                 self._sock, self.endpoint.version, is_implied=arrival is not NOT_IMPLIED
             )
-            self._reader.imply(arrival if is_implied else NOT_IMPLIED)
+            if is_implied:
+                self._reader.imply(arrival)
             self._arrival = arrival
 
     def overhear(self, membership: Membership) -> None:

@@ -197,7 +197,7 @@ def test_a_second_interface_has_arrivals_told_again(veth_pair: Pair, path: PathC
             local.send_nowait(payloads(2, 64))
             remote.send_nowait(payloads(2, 64))
             meta = read_all(receiver, 6)[2]
-            assert meta["ifindex"].tolist() == [0, 0, lo, lo, cable, cable]
+            assert meta["ifindex"].tolist() == [cable, cable, lo, lo, cable, cable]
             assert {address_text(row.tobytes()) for row in meta["destination"]} == {str(endpoint.address)}
             assert not meta["flags"].any()
             receiver.leave(by_lo)
