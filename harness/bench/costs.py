@@ -11,7 +11,7 @@ import sys
 import time
 
 from harness.bench.contest import Contest, contest
-from harness.bench.rows import SMALL, Bench, alone, figure_of
+from harness.bench.rows import SMALL, Bench, alone, figure_of, one_each
 from harness.bench.tools import OURS, Task
 from harness.model.bench import BenchRow
 from harness.traffic import END_COPIES
@@ -45,8 +45,8 @@ def own_buffer(bench: Bench) -> BenchRow:
         or f"8 MB: {large.rx['lost']:,} lost; default: {lost:,} lost, {drops:,} of them by its own buffer",
         is_whole and is_attributed,
         [
-            figure_of("ours, 8 MB", [large.rx.get("lost")]),
-            figure_of("ours, default buffer", [lost], f"own buffer dropped {drops}"),
+            figure_of("ours, 8 MB", one_each([large.rx.get("lost")])),
+            figure_of("ours, default buffer", one_each([lost]), f"own buffer dropped {drops}"),
         ],
     )
 
@@ -72,7 +72,7 @@ def memory(bench: Bench) -> BenchRow:
         "< 5 MB",
         "n/a: " + done.stderr.strip()[-160:] if grown is None else f"{grown / 1e6:.1f} MB",
         None if grown is None else grown < 5e6,
-        [figure_of("ours", [grown])],
+        [figure_of("ours", one_each([grown]))],
     )
 
 
@@ -84,7 +84,7 @@ def start_up(bench: Bench, arguments: str, limit_ms: int) -> BenchRow:
         before = _children_cpu_ns()
         subprocess.run(command, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
         spent.append(_children_cpu_ns() - before)
-    figure = figure_of("ours", spent)
+    figure = figure_of("ours", one_each(spent))
     median_ns = figure.median or 0.0
     return alone(
         f"start-{arguments.strip('-')}",

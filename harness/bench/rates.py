@@ -87,7 +87,11 @@ def loss_free_rate(bench: Bench, size: int) -> BenchRow:
     """Measure the loss-free multicast rate without offload."""
     tools = bench.tools(unicast=size == SMALL)
     figures = bench.alternate(
-        tools, lambda tool: _find_rate(bench, tool, bench.task(size)), turns=TURNS, decides=decides_rate
+        tools,
+        lambda tool: _find_rate(bench, tool, bench.task(size)),
+        turns=TURNS,
+        of_round="mean",
+        decides=decides_rate,
     )
     return compared(
         f"rate-{size}",

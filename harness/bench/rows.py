@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from harness.bench.place import Place
 from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Task, Tool
-from harness.model.bench import BenchFigure, BenchRow
+from harness.model.bench import BenchFigure, BenchRow, OfRound
 
 SMALL, LARGE = 64, 1400
 TURNS = 5
 """Turns of a tool in a round, where one second differs much from the next: a virtual machine's processor runs now at
 full speed and now at two thirds of it, and the same program's pace at one time is three times as even as at another.
+Between two speeds the mean of a round's turns lies still, where their median jumps from the one to the other; where a
+turn may be an outlier it is the other way round.
 """
 RIVAL, RIVAL_PACE = 0.8, 3.0
 """A peer comes near the best one with so much of its rate, or this many times its error: on others no goal hangs, and
@@ -65,6 +67,7 @@ class Bench:
         measure: Callable[[Tool], tuple[float | None, str]],
         *,
         turns: int = 1,
+        of_round: OfRound = "median",
         decides: Callable[[Tool, dict[str, list[float]]], bool] = lambda _, __: True,
     ) -> dict[str, BenchFigure]:
         """Measure every tool in every round, so that all of them meet the same load of the machine.
@@ -73,25 +76,28 @@ class Bench:
           tools: who takes part.
           measure: returns a tool's figure, None for none, and a note.
           turns: how often a tool has its turn in a round; once in a quick bench.
+          of_round: what of its turns is the figure of a round.
           decides: whether a tool has further turns after the first of a round, by all figures so far.
         """
         tools, turns = list(tools), 1 if self.is_quick else turns
-        found: dict[str, list[float | None]] = {tool.name: [] for tool in tools}
+        found: dict[str, list[list[float | None]]] = {tool.name: [] for tool in tools}
         notes: dict[str, str] = {}
         for number in range(self.rounds):
             taking = tools
+            for rounds in found.values():
+                rounds.append([])
             for turn in range(turns):
                 if turn == 1:
-                    given = {name: _given(values) for name, values in found.items()}
+                    given = {name: _given(rounds) for name, rounds in found.items()}
                     taking = [tool for tool in tools if decides(tool, given)]
                 for tool in taking:
                     value, note = measure(tool)
                     said = "n/a" if value is None else f"{value:,.0f}"
                     self.tell(f"  round {number + 1}, {tool.name}: {said} {note}")
-                    found[tool.name].append(value)
+                    found[tool.name][-1].append(value)
                     if note:
                         notes[tool.name] = note
-        return {name: figure_of(name, values, notes.get(name, "")) for name, values in found.items()}
+        return {name: figure_of(name, rounds, notes.get(name, ""), of_round) for name, rounds in found.items()}
 
 
 def decides_rate(tool: Tool, found: dict[str, list[float]]) -> bool:
@@ -122,17 +128,34 @@ def _peer_medians(found: dict[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(turns) for name, turns in found.items() if turns and name not in _NO_PEERS}
 
 
-def _given(turns: Iterable[float | None]) -> list[float]:
+def _given(rounds: Iterable[Iterable[float | None]]) -> list[float]:
     """Return the turns that gave a figure."""
-    return [turn for turn in turns if turn is not None]
+    return [turn for turns in rounds for turn in turns if turn is not None]
 
 
-def figure_of(tool: str, turns: list[float | None], note: str = "") -> BenchFigure:
-    """Return a tool's turns with their median; turns that gave nothing are left out of it and said."""
-    given = _given(turns)
-    if given and len(given) < len(turns):
-        note = f"{len(turns) - len(given)} of {len(turns)} turns gave none" + (f"; {note}" if note else "")
-    return BenchFigure(tool=tool, turns=turns, median=statistics.median(given) if given else None, note=note)
+def one_each(figures: Iterable[float | None]) -> list[list[float | None]]:
+    """Return rounds of one turn each."""
+    return [[figure] for figure in figures]
+
+
+def figure_of(tool: str, rounds: list[list[float | None]], note: str = "", of_round: OfRound = "median") -> BenchFigure:
+    """Return a tool's turns with the median of its rounds; turns that gave nothing are left out of it and said.
+
+    >>> figure_of("ours", [[1.0, 2.0, 6.0], [None, 5.0], [None]], of_round="mean").median
+    4.0
+    """
+    n_given, n_turns = len(_given(rounds)), sum(len(turns) for turns in rounds)
+    if 0 < n_given < n_turns:
+        note = f"{n_turns - n_given} of {n_turns} turns gave none" + (f"; {note}" if note else "")
+    median = _median([_given([turns]) for turns in rounds], of_round)
+    return BenchFigure(tool=tool, turns=rounds, of_round=of_round, median=median, note=note)
+
+
+def _median(rounds: Iterable[list[float]], of_round: OfRound) -> float | None:
+    """Return the median of the rounds that have turns; None without any."""
+    of_turns = statistics.fmean if of_round == "mean" else statistics.median
+    figures = [of_turns(turns) for turns in rounds if turns]
+    return statistics.median(figures) if figures else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +196,10 @@ def against_best_peer(figures: dict[str, BenchFigure], limit: float, *, is_more_
 def _ratio_to(ours: BenchFigure, other: BenchFigure | None, whom: str, limit: float) -> Ratio:
     if other is None:
         return Ratio(None, whom, limit)
-    return Ratio(ratio(ours.median, other.median), whom, limit, span(ours.turns, other.turns))
+    return Ratio(ratio(ours.median, other.median), whom, limit, span(ours, other))
 
 
-def span(ours: Sequence[float | None], others: Sequence[float | None]) -> tuple[float, float] | None:
+def span(ours: BenchFigure, other: BenchFigure) -> tuple[float, float] | None:
     """Return from where to where the ratio of medians is in nine of ten draws of as many turns as there were.
 
     Each draw takes turns of either program at random, some more than once (the bootstrap's percentile interval; Efron
@@ -184,19 +207,24 @@ def span(ours: Sequence[float | None], others: Sequence[float | None]) -> tuple[
 
     Args:
       ours: turns of this program, in any unit; those that gave nothing are left out.
-      others: turns of the other.
+      other: turns of the other.
 
-    >>> span([10.0, 10.0, 10.0, 10.0, 10.0], [5.0, 5.0, 5.0, 5.0, 5.0]), span([1.0], [1.0])
+    >>> ours, other = figure_of("ours", one_each([10.0] * 5)), figure_of("iperf", [[5.0] * 5])
+    >>> span(ours, other), span(ours, figure_of("iperf", one_each([5.0])))
     ((2.0, 2.0), None)
     """
-    given, taken = _given(ours), _given(others)
-    if min(len(given), len(taken)) < LEAST_TURNS:
+    if min(len(_given(one.turns)) for one in (ours, other)) < LEAST_TURNS:
         return None
     dice = random.Random(0)
-    draws = ((dice.choices(given, k=len(given)), dice.choices(taken, k=len(taken))) for _ in range(N_DRAWS))
-    found = [ratio(statistics.median(mine), statistics.median(theirs)) for mine, theirs in draws]
+    found = [ratio(_drawn(ours, dice), _drawn(other, dice)) for _ in range(N_DRAWS)]
     known = sorted(one for one in found if one is not None)
     return (known[BEYOND], known[-1 - BEYOND]) if len(known) == N_DRAWS else None
+
+
+def _drawn(figure: BenchFigure, dice: random.Random) -> float | None:
+    """Return the median of as many turns in each round, taken at random from all of them."""
+    given = _given(figure.turns)
+    return _median([dice.choices(given, k=len(_given([turns]))) for turns in figure.turns], figure.of_round)
 
 
 def best_peer(figures: dict[str, BenchFigure], *, is_more_better: bool) -> tuple[str, float | None]:

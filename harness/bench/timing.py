@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 
 from harness.bench.contest import SELDOM_S, contest, run_pair
-from harness.bench.rows import SMALL, TURNS, Bench, against, against_best_peer, compared, decides_pace, figure_of
+from harness.bench.rows import (
+    SMALL,
+    TURNS,
+    Bench,
+    against,
+    against_best_peer,
+    compared,
+    decides_pace,
+    figure_of,
+    one_each,
+)
 from harness.bench.tools import BARE, BARE_EAGER, OURS, Tool, sockperf_ping_pong, witness
 from harness.model.bench import BenchRow
 
@@ -58,7 +68,8 @@ def delay_floor(bench: Bench) -> list[BenchRow]:
         bench.tell(f"  round {number + 1}: ours {done.rx.get('delay_ns')}, sockperf {theirs}")
     rows = []
     for p, tools in found.items():
-        figures = {name: figure_of(name, values) for name, values in tools.items() if has_sockperf or name == "ours"}
+        taking = [name for name in tools if has_sockperf or name == OURS.name]
+        figures = {name: figure_of(name, one_each(tools[name])) for name in taking}
         rows.append(
             compared(
                 f"delay-p{p}",

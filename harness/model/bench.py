@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-BENCH_VERSION = 1
+BENCH_VERSION = 2
+
+OfRound = Literal["mean", "median"]
 
 
 class BenchFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,13 +16,15 @@ class BenchFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
       tool: "ours", "bare loop" or a peer's name.
-      turns: each figure, in order; None where a turn gave none (nothing loss-free, tool failed).
-      median: of the turns that gave one; None without any.
+      turns: figures of each round, in order; None where a turn gave none (nothing loss-free, tool failed).
+      of_round: what of its turns is the figure of a round.
+      median: of the rounds that have a figure; None without any.
       note: what the reader must know of it.
     """
 
     tool: str
-    turns: list[float | None]
+    turns: list[list[float | None]]
+    of_round: OfRound = "median"
     median: float | None
     note: str = ""
 

@@ -46,8 +46,8 @@ def _bars(axes: Axes, row: BenchRow) -> None:
         elif figure.tool.startswith("bare loop"):
             look = {"facecolor": style.SILENT, "edgecolor": style.FAINT, "hatch": "///", "linewidth": 0.5}
         axes.barh(place, figure.median or 0.0, height=0.7, zorder=2, **look)
-        turns = [value for value in figure.turns if value is not None]
-        axes.plot(turns, [place] * len(turns), "o", color=style.INK, markersize=2.5, zorder=3)
+        values = [value for turns in figure.turns for value in turns if value is not None]
+        axes.plot(values, [place] * len(values), "o", color=style.INK, markersize=2.5, zorder=3)
     axes.set_yticks(range(len(row.figures)), [figure.tool for figure in row.figures])
     axes.invert_yaxis()
     axes.set_xlim(left=0)
