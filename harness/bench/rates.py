@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from harness.bench.contest import Contest, contest, run_pair
 from harness.bench.rows import (
+    RATE_TURNS,
     SMALL,
     TURNS,
     Bench,
@@ -89,7 +90,7 @@ def loss_free_rate(bench: Bench, size: int) -> BenchRow:
     figures = bench.alternate(
         tools,
         lambda tool: _find_rate(bench, tool, bench.task(size)),
-        turns=TURNS,
+        turns=RATE_TURNS,
         of_round="mean",
         decides=decides_rate,
     )

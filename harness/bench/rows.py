@@ -18,6 +18,8 @@ full speed and now at two thirds of it, and the same program's pace at one time 
 Between two speeds the mean of a round's turns lies still, where their median jumps from the one to the other; where a
 turn may be an outlier it is the other way round.
 """
+RATE_TURNS = 8
+"""The same for rates without offload, of which two goals lie within a twentieth of what there is."""
 RIVAL, RIVAL_PACE = 0.8, 3.0
 """A peer comes near the best one with so much of its rate, or this many times its error: on others no goal hangs, and
 one turn a round will do."""
