@@ -179,15 +179,14 @@ def test_where_a_datagram_arrived_is_the_same_implied_and_told(veth_pair: Pair, 
 @both_paths
 def test_a_second_interface_has_arrivals_told_again(veth_pair: Pair, path: PathChoice) -> None:
     tx, rx = veth_pair
-    endpoint = group("239.77.4.19")
-    by_cable, by_lo = Membership(endpoint, "rx0"), Membership(endpoint, "lo")
-    with rx.inside():
-        (receiver,) = open_receiver([by_cable], path=path)
-        local = open_sender(endpoint, interface="lo")
+    by_cable = Membership(group("239.77.4.19"), "rx0")
+    by_lo = Membership(by_cable.group, "lo")
+    with tx.inside():
+        remote = open_sender(by_lo.group, interface="tx0")
+    with rx.inside(), remote, open_sender(by_lo.group, interface="lo") as local:
         cable, lo = find_interface("rx0").index, find_interface("lo").index
-        with tx.inside():
-            remote = open_sender(endpoint, interface="tx0")
-        with receiver, local, remote:
+        (receiver,) = open_receiver([by_cable], path=path)
+        with receiver:
             receiver.leave(by_cable)
             receiver.join(by_cable)
             assert not is_told(receiver)
@@ -198,7 +197,7 @@ def test_a_second_interface_has_arrivals_told_again(veth_pair: Pair, path: PathC
             remote.send_nowait(payloads(2, 64))
             meta = read_all(receiver, 6)[2]
             assert meta["ifindex"].tolist() == [cable, cable, lo, lo, cable, cable]
-            assert {address_text(row.tobytes()) for row in meta["destination"]} == {str(endpoint.address)}
+            assert {address_text(row.tobytes()) for row in meta["destination"]} == {str(by_lo.group.address)}
             assert not meta["flags"].any()
             receiver.leave(by_lo)
             remote.send_nowait(payloads(2, 64))
