@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.bench.place import Place
 from harness.bench.tools import BARE, BARE_EAGER, OURS, PEERS, UNICAST_ONLY, Task, Tool
-from harness.model.bench import BenchFigure, BenchRow, OfRound
+from harness.model.bench import BenchFigure, BenchRow, OfRound, given_turns
 
 SMALL, LARGE = 64, 1400
 TURNS = 5
@@ -90,7 +90,7 @@ class Bench:
                 rounds.append([])
             for turn in range(turns):
                 if turn == 1:
-                    given = {name: _given(rounds) for name, rounds in found.items()}
+                    given = {name: given_turns(rounds) for name, rounds in found.items()}
                     taking = [tool for tool in tools if decides(tool, given)]
                 for tool in taking:
                     value, note = measure(tool)
@@ -130,11 +130,6 @@ def _peer_medians(found: dict[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(turns) for name, turns in found.items() if turns and name not in _NO_PEERS}
 
 
-def _given(rounds: Iterable[Iterable[float | None]]) -> list[float]:
-    """Return the turns that gave a figure."""
-    return [turn for turns in rounds for turn in turns if turn is not None]
-
-
 def one_each(figures: Iterable[float | None]) -> list[list[float | None]]:
     """Return rounds of one turn each."""
     return [[figure] for figure in figures]
@@ -146,10 +141,10 @@ def figure_of(tool: str, rounds: list[list[float | None]], note: str = "", of_ro
     >>> figure_of("ours", [[1.0, 2.0, 6.0], [None, 5.0], [None]], of_round="mean").median
     4.0
     """
-    n_given, n_turns = len(_given(rounds)), sum(len(turns) for turns in rounds)
+    n_given, n_turns = len(given_turns(rounds)), sum(len(turns) for turns in rounds)
     if 0 < n_given < n_turns:
         note = f"{n_turns - n_given} of {n_turns} turns gave none" + (f"; {note}" if note else "")
-    median = _median([_given([turns]) for turns in rounds], of_round)
+    median = _median([given_turns([turns]) for turns in rounds], of_round)
     return BenchFigure(tool=tool, turns=rounds, of_round=of_round, median=median, note=note)
 
 
@@ -215,7 +210,7 @@ def span(ours: BenchFigure, other: BenchFigure) -> tuple[float, float] | None:
     >>> span(ours, other), span(ours, figure_of("iperf", one_each([5.0])))
     ((2.0, 2.0), None)
     """
-    if min(len(_given(one.turns)) for one in (ours, other)) < LEAST_TURNS:
+    if min(len(given_turns(one.turns)) for one in (ours, other)) < LEAST_TURNS:
         return None
     dice = random.Random(0)
     found = [ratio(_drawn(ours, dice), _drawn(other, dice)) for _ in range(N_DRAWS)]
@@ -225,8 +220,8 @@ def span(ours: BenchFigure, other: BenchFigure) -> tuple[float, float] | None:
 
 def _drawn(figure: BenchFigure, dice: random.Random) -> float | None:
     """Return the median of as many turns in each round, taken at random from all of them."""
-    given = _given(figure.turns)
-    return _median([dice.choices(given, k=len(_given([turns]))) for turns in figure.turns], figure.of_round)
+    given = given_turns(figure.turns)
+    return _median([dice.choices(given, k=len(given_turns([turns]))) for turns in figure.turns], figure.of_round)
 
 
 def best_peer(figures: dict[str, BenchFigure], *, is_more_better: bool) -> tuple[str, float | None]:

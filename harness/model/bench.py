@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,15 @@ import msgspec
 BENCH_VERSION = 2
 
 OfRound = Literal["mean", "median"]
+
+
+def given_turns(rounds: Iterable[Iterable[float | None]]) -> list[float]:
+    """Return the turns that gave a figure, of all rounds.
+
+    >>> given_turns([[1.0, None], [], [2.0]])
+    [1.0, 2.0]
+    """
+    return [turn for turns in rounds for turn in turns if turn is not None]
 
 
 class BenchFigure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

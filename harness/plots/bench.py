@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from harness.model.bench import BenchResult, BenchRow
+from harness.model.bench import BenchResult, BenchRow, given_turns
 from harness.plots import style
 from harness.units import format_duration, format_scaled
 
@@ -46,7 +46,7 @@ def _bars(axes: Axes, row: BenchRow) -> None:
         elif figure.tool.startswith("bare loop"):
             look = {"facecolor": style.SILENT, "edgecolor": style.FAINT, "hatch": "///", "linewidth": 0.5}
         axes.barh(place, figure.median or 0.0, height=0.7, zorder=2, **look)
-        values = [value for turns in figure.turns for value in turns if value is not None]
+        values = given_turns(figure.turns)
         axes.plot(values, [place] * len(values), "o", color=style.INK, markersize=2.5, zorder=3)
     axes.set_yticks(range(len(row.figures)), [figure.tool for figure in row.figures])
     axes.invert_yaxis()
