@@ -5,6 +5,6 @@ test packet of this project; `registry` finds a format by name, by file or by lo
 one public format. Only the shared numbers are imported here, so that a command line's `--help` pays for no more.
 """
 
-from protocols.flags import CORRUPT, DISCONTINUITY, END, RETRANSMITTED, UNDEFINED_NS, UNNUMBERED
+from protocols.flags import CORRUPT, DISCONTINUITY, END, RETRANSMITTED, TRUNCATED, UNDEFINED_NS, UNNUMBERED
 
-__all__ = ["CORRUPT", "DISCONTINUITY", "END", "RETRANSMITTED", "UNDEFINED_NS", "UNNUMBERED"]
+__all__ = ["CORRUPT", "DISCONTINUITY", "END", "RETRANSMITTED", "TRUNCATED", "UNDEFINED_NS", "UNNUMBERED"]

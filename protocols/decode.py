@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from protocols.decoded import Decoded, Fields
 from protocols.errors import SchemaError
-from protocols.flags import CORRUPT, DISCONTINUITY, END, RETRANSMITTED, UNDEFINED_NS, UNNUMBERED
+from protocols.flags import CORRUPT, DISCONTINUITY, END, RETRANSMITTED, TRUNCATED, UNDEFINED_NS, UNNUMBERED
 from protocols.layout import Column, Rows
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def check_hooks(protocol: Protocol, fields: Fields) -> None:
       SchemaError: a hook fails or does not answer for each packet.
     """
     hooks = {"number": protocol.number, "skip": protocol.skip, "verify_header": protocol.verify_header}
-    hooks |= {"verify": protocol.verify, "is_end": protocol.is_end, "is_discontinuity": protocol.is_discontinuity}
-    hooks |= {"is_retransmitted": protocol.is_retransmitted, **dict(protocol.accept)}
+    hooks |= {"verify": protocol.verify, "looks_behind": protocol.looks_behind, "is_end": protocol.is_end}
+    hooks |= {"is_discontinuity": protocol.is_discontinuity, "is_retransmitted": protocol.is_retransmitted}
+    hooks |= dict(protocol.accept)
     hooks |= {name: hook for name, _, hook in protocol.others}
     for role, hook in hooks.items():
         if hook is not None:
@@ -212,5 +213,8 @@ def _flags(protocol: Protocol, fields: Fields, sound: NDArray[np.bool_]) -> NDAr
             flags |= _ask(protocol, role, hook, fields).astype(bool).astype(np.uint8) * np.uint8(bit)
     if protocol.verify is not None:
         flags |= ~_ask(protocol, "verify", protocol.verify, fields).astype(bool) * np.uint8(CORRUPT)
+    if protocol.looks_behind is not None and (is_cut := fields.kept < fields.size).any():
+        is_cut &= _ask(protocol, "looks_behind", protocol.looks_behind, fields).astype(bool)
+        flags |= is_cut * np.uint8(TRUNCATED)
     flags[~sound] = CORRUPT
     return flags

@@ -16,3 +16,5 @@ DISCONTINUITY = 8
 """Flag bit: the source itself announces a break in the numbering here."""
 RETRANSMITTED = 16
 """Flag bit: the source marks this copy as a retransmission."""
+TRUNCATED = 32
+"""Flag bit: of the payload only the beginning was at hand."""

@@ -197,6 +197,7 @@ PROBE = Protocol(
     accept=(("wrong length", lambda fields: fields["header_length"] == HEADER_SIZE),),
     verify_header=_header_holds,
     verify=_payload_holds,
+    looks_behind=lambda fields: fields["flags.pattern"],
     is_end=lambda fields: fields["flags.end"],
     follow=follow_probe,
 )

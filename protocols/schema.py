@@ -29,7 +29,10 @@ Found = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 class Follow(typing.Protocol):
-    """Reads further packets of one stream, where `decode` would find nothing else of note; None where it might."""
+    """Reads further packets of one stream, where `decode` would find nothing else of note; None where it might.
+
+    It looks at the fixed part alone.
+    """
 
     def __call__(self, rows: Rows) -> Found | None:
         """Return number and send time of each packet, shape (n,), good until the next call.
@@ -77,6 +80,8 @@ class Protocol:
       skip: hook, True for packets that are of the format but no part of any stream (null packets); no record.
       verify_header: hook, False for a packet whose header fails its own check: nothing in it can be trusted.
       verify: hook, False for a packet whose payload fails its own check.
+      looks_behind: hook, True for packets that `verify` looks at behind the fixed part: where that is not at hand as a
+        whole, the packet is flagged as truncated.
       is_end, is_discontinuity, is_retransmitted: hooks for the flags.
       records: splits datagrams into packets; takes (data, kept, size). None: a datagram is a packet.
       follow: makes, of the header of a packet that was taken, what reads more of its stream quickly.
@@ -110,6 +115,7 @@ class Protocol:
     skip: Hook | None = None
     verify_header: Hook | None = None
     verify: Hook | None = None
+    looks_behind: Hook | None = None
     is_end: Hook | None = None
     is_discontinuity: Hook | None = None
     is_retransmitted: Hook | None = None

@@ -2,11 +2,12 @@
 
     python -m harness.bench.bare send|receive JSON
 
-It sets the same socket options as the engine, asks for the source address, too, and holds the route as a stream at full
-rate does, so that the kernel does the same work for each packet, and moves packets by the same recvmmsg and sendmmsg
-over the same arrays, in the same batches: as many a call, and the same pauses between two reads. `is_eager` leaves the
-pauses out and sends smaller batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the
-kernel's stamp of each packet, and reads at once.
+It sets the same socket options as the engine and asks for the source address, too; it holds the route as a stream at
+full rate does, and keeps the first bytes of each packet as a receiver does that knows the stream: so the kernel does
+the same work for each packet. It moves packets by the same recvmmsg and sendmmsg over the same arrays, in the same
+batches: as many a call, and the same pauses between two reads. `is_eager` leaves the pauses out, keeps whole packets
+and sends smaller batches. `stamps` makes the receiver the witness of a sender's pace: it then keeps the kernel's stamp
+of each packet, and reads at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from harness.model import Membership, parse_endpoint
+from harness.model.datagrams import FRONT_BYTES
 from harness.net import PLATFORM, _libc
 from harness.net._linux import IP_MULTICAST_IF, SO_RCVBUFFORCE, SO_TIMESTAMPNS, SOL_UDP, UDP_GRO, UDP_SEGMENT
 from harness.net._slots import addresses, spaced_rows
@@ -33,6 +35,7 @@ from harness.net.offload_reader import GRO_BUFFERS
 from harness.net.ready_linux import ReadyBatch, front_bytes
 from harness.run import sending
 from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering
+from harness.run.plan import KEPT_BYTES
 
 IDLE_S = 0.4
 """A receiver ends when nothing has come for so long, after something had."""
@@ -70,7 +73,8 @@ def _messages(n: int, width: int) -> tuple[np.ndarray[Any, Any], ...]:
 def receive(asked: dict[str, Any]) -> dict[str, Any]:
     """Receive until idle or told to by SIGINT; return counts, drops, CPU time, and the stamps' distances if asked."""
     group = parse_endpoint(asked["group"])
-    offload, width = asked.get("offload", False), GRO_WIDTH if asked.get("offload") else asked.get("width", 2048)
+    offload, is_eager = asked.get("offload", False), asked.get("is_eager", False)
+    width = GRO_WIDTH if offload else KEPT_BYTES if is_eager else FRONT_BYTES
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -93,7 +97,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         granted = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         enough = ENOUGH_RUNS if offload else ENOUGH
         gathering = Gathering(granted, partial(PLATFORM.queued_bytes, sock), time.monotonic_ns(), enough=enough)
-        has_pauses = not (asked.get("is_eager") or asked.get("stamps"))
+        has_pauses = not (is_eager or asked.get("stamps"))
         headers, _, control, _buffers = _messages(n_slots, width)
         lengths, control_lengths = headers["length"], headers["header"]["control_length"]
         address, fd = headers.ctypes.data, sock.fileno()
@@ -105,7 +109,7 @@ def receive(asked: dict[str, Any]) -> dict[str, Any]:
         signal.signal(signal.SIGINT, lambda number, _: is_told.append(number))
         cpu_ns = time.process_time_ns()
         while not is_told:
-            n_read, number = _libc.recvmmsg(fd, address, n_slots, MSG_WAITFORONE)
+            n_read, number = _libc.recvmmsg(fd, address, n_slots, MSG_WAITFORONE | socket.MSG_TRUNC)
             if n_read < 0:
                 if number == errno.EINTR:
                     continue

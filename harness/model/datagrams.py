@@ -96,12 +96,14 @@ class Alike:
       heads: the one record, shape (1,), DATAGRAM_DTYPE, to be read only; its `rx_ns` says nothing. Batches with the
         same array are alike with each other, too.
       arrivals_ns: when each arrived, shape (n,); to be written, too.
+      n_kept: bytes of each payload that are at hand at most.
     """
 
     front: NDArray[np.uint8]
     rows: NDArray[np.uint8]
     heads: PacketArray
     arrivals_ns: NDArray[np.int64]
+    n_kept: int
 
     def __len__(self) -> int:
         return len(self.arrivals_ns)
@@ -120,7 +122,7 @@ class Alike:
     @property
     def kept(self) -> NDArray[np.int64]:
         """How many bytes of each row are payload, shape (n,)."""
-        return np.full(len(self), min(int(self.heads["size"][0]), self.rows.shape[1]), np.int64)
+        return np.full(len(self), min(int(self.heads["size"][0]), self.n_kept), np.int64)
 
     @property
     def meta(self) -> PacketArray:

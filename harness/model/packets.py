@@ -68,8 +68,8 @@ class PacketFlag(IntFlag):
     """The source itself announces a break in the numbering here."""
     RETRANSMITTED = wire.RETRANSMITTED
     """The source marks this copy as a retransmission."""
-    TRUNCATED = 32
-    """Shorter here than it was on the wire (snap length, small buffer)."""
+    TRUNCATED = wire.TRUNCATED
+    """Of its bytes only the first were kept (snap length, small buffer): its payload was not checked as a whole."""
     USER_STAMP = 64
     """`rx_ns` was taken by this program after reading, not by the kernel on arrival."""
 

@@ -49,11 +49,13 @@ class Heads:
         that taught something, to be read only.
       like_segment: size of the equal segments in each of those rows, 0 for plain datagrams.
       parser: what the control messages said.
+      kept_bytes: bytes kept of each datagram at most, as `use_parts` has it.
     """
 
     def __init__(self, sock: socket.socket, capacity: int, parts: list[NDArray[np.uint8]], *, has_more: bool) -> None:
         self._sock = sock
-        self._width = sum(part.shape[1] for part in parts)
+        self._part_widths = [part.shape[1] for part in parts]
+        self._width = self.kept_bytes = sum(self._part_widths)
         is_v4 = sock.family == socket.AF_INET
         control_bytes = CONTROL_BYTES_IPV4 if is_v4 else CONTROL_BYTES_IPV6
         self._slots = slots = Slots(
@@ -96,6 +98,11 @@ class Heads:
             return 0
         raise OSError(number, "recvmmsg")
 
+    def use_parts(self, n: int) -> None:
+        """Keep only what the first n parts have room for; what is not kept for this reason is not marked TRUNCATED."""
+        self._slots.use_parts(n)
+        self.kept_bytes = sum(self._part_widths[:n])
+
     def take_alike(self, n_rows: int) -> NDArray[np.int64] | None:
         """Return when the rows just read arrived, in realtime ns, shape (n_rows,), if `like` says all else of them."""
         arrivals_ns = self._slots.take_alike(n_rows)
@@ -109,8 +116,8 @@ class Heads:
         kept, flags = self._kept[rows], self._flags[rows]
         parser.parse(slots.control_lengths[rows])
         sizes = slots.lengths[rows]
-        np.minimum(sizes, self._width, out=kept, casting="unsafe")
-        np.multiply(sizes > kept, _TRUNCATED, out=flags)
+        np.minimum(sizes, self.kept_bytes, out=kept, casting="unsafe")
+        np.multiply(sizes > self._width, _TRUNCATED, out=flags)
         self._sizes[rows] = sizes
         self._sources[rows] = self._name_addresses[rows]
         self._source_ports[rows] = self._name_ports[rows]

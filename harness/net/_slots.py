@@ -8,6 +8,7 @@ looking at each of them costs.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ CONTROL_BYTES_IPV4, CONTROL_BYTES_IPV6, ALL_CONTROL_BYTES = 112, 128, 192
 IPv6; 176 with the stamps of the network card and runs of segments, too."""
 
 _CACHE_LINE = 64
+_CUT = int(socket.MSG_TRUNC)
 _ADDRESS_BITS = 8 * WORD_BYTES
 
 
@@ -57,7 +59,7 @@ class Slots:
         self._slot_bytes = name_bytes + control_bytes
         slots, messages = np.zeros((capacity, self._slot_bytes), np.uint8), np.zeros(capacity, MMSGHDR)
         self.names, self.control = slots[:, :name_bytes], slots[:, name_bytes:]
-        self._parts, self._first = parts, 0
+        self._parts, self._first, self._n_used = parts, 0, len(parts)
         self._iov = np.zeros((capacity, len(parts)), _libc.IOVEC)
         for column, part in enumerate(parts):
             self._iov["base"][:, column] = addresses(part[:capacity])
@@ -83,6 +85,18 @@ class Slots:
             for column, part in enumerate(self._parts):
                 self._iov["base"][:, column] += np.uintp((first - self._first) * part.strides[0] % 2**_ADDRESS_BITS)
             self._first = first
+
+    def use_parts(self, n: int) -> None:
+        """Have only the first n parts of the next datagrams filled; the kernel marks those that are longer."""
+        if n == self._n_used:
+            return
+        self._n_used = n
+        room = sum(part.shape[1] for part in self._parts[:n])
+        for messages in (self._messages, self._like_messages):
+            messages["header"]["iov_length"] = n
+        flags, is_cut = self._like_messages["header"]["flags"], self._like_messages["length"] > room
+        flags &= ~_CUT
+        flags[is_cut] |= _CUT
 
     def clear(self, n_rows: int) -> None:
         """Make the first rows ready for the next read."""

@@ -63,6 +63,12 @@ class Reader(Protocol):
     def imply(self, arrival: Arrival, /) -> None:
         """Take it for what datagrams read from now on do not tell of destination and interface."""
 
+    def keep_fronts(self, is_enough: bool, /) -> None:
+        """Keep, from the next read on, only the first bytes of each datagram, where that gains something, or again all.
+
+        Heeded while nothing is gathered.
+        """
+
     def gather(self) -> int:
         """Take what waits in the socket out of it, for the next `read`, and return how many datagrams that was."""
 

@@ -52,6 +52,9 @@ class PortableReader:
         """Take it for what datagrams read from now on do not tell of destination and interface."""
         self._implied = arrival
 
+    def keep_fronts(self, _is_enough: bool) -> None:
+        """Keep all bytes in any case."""
+
     def gather(self) -> int:
         """Keep nothing: what is read is looked at one by one in any case."""
         return 0

@@ -53,6 +53,7 @@ class BatchReader(HeadsReader):
             self._rows[: AT_ONCE + GATHERED_BYTES // _LARGE_BYTES, 0] = 0
         self._arrivals_ns = np.zeros(capacity, np.int64)
         parts = [self._front, self._rows[:, FRONT_BYTES:]] if width > FRONT_BYTES else [self._front]
+        self._n_parts = len(parts)
         self._at_once = min(capacity, AT_ONCE)
         self._heads = Heads(sock, self._at_once, parts, has_more=stamps == "hardware")
 
@@ -70,7 +71,13 @@ class BatchReader(HeadsReader):
     def can_gather(self) -> bool:
         """Whether there is room for one system call more than that of the next `read`."""
         has_room = len(self._front) - self._n_alike >= 2 * AT_ONCE and not self._odd.stop
-        return has_room and self._n_alike * max(0, int(self._heads.like["size"][0]) - FRONT_BYTES) < GATHERED_BYTES
+        n_beside = min(int(self._heads.like["size"][0]), self._heads.kept_bytes) - FRONT_BYTES
+        return has_room and self._n_alike * max(0, n_beside) < GATHERED_BYTES
+
+    def keep_fronts(self, is_enough: bool) -> None:
+        """Keep, from the next read on, only the first bytes of each datagram, or again as many as it was made for."""
+        if not self.n_gathered:
+            self._heads.use_parts(1 if is_enough else self._n_parts)
 
     def gather(self) -> int:
         """Read what waits in the socket, keep it for `read`, and return how many datagrams that was. Never blocks."""
@@ -96,7 +103,8 @@ class BatchReader(HeadsReader):
         self.gather()
         if self._n_alike:
             rows, self._n_alike = slice(0, self._n_alike), 0
-            return Alike(self._front[rows], self._rows[rows], self._heads.like, self._arrivals_ns[rows])
+            n_kept = self._heads.kept_bytes
+            return Alike(self._front[rows], self._rows[rows], self._heads.like, self._arrivals_ns[rows], n_kept)
         rows, self._odd = self._odd, slice(0, 0)
         n_rows = rows.stop - rows.start
         if not n_rows:

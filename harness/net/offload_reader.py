@@ -67,6 +67,9 @@ class OffloadReader(HeadsReader):
         self._flat = np.empty(0, np.uint8)
         self._alike: _Alike | None = None
 
+    def keep_fronts(self, _is_enough: bool) -> None:
+        """Keep all bytes in any case: a run is cut into its datagrams by them."""
+
     def gather(self) -> int:
         """Keep nothing."""
         return 0

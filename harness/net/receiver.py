@@ -266,6 +266,15 @@ class ReceiverSocket:
         except OSError as exc:
             raise self._unreadable(exc) from exc
 
+    def keep_fronts(self, is_enough: bool) -> None:
+        """Let go, from the next read on, of all but the first FRONT_BYTES of each datagram, or keep again its `width`.
+
+        What is let go is neither copied nor looked at, which the kernel has to be spared for large datagrams to be
+        received as quickly as small ones. They are not marked TRUNCATED, but `kept` tells what is at hand. Heeded while
+        nothing is gathered, and only where it gains something.
+        """
+        self._reader.keep_fronts(is_enough)
+
     def _move(self, meta: PacketArray, card: HardwareClock) -> None:
         """Put the card's stamps in place of the kernel's, moved to realtime."""
         stamps_ns = self._reader.hardware_ns[: len(meta)]

@@ -17,6 +17,7 @@ from harness.net.platform import RxSource
 from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering, Rest
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
+from harness.run.sparing import Sparing
 from harness.traffic import Demultiplexer
 from harness.units import NS_PER_S
 
@@ -306,6 +307,7 @@ class Receiving:
         """Read one socket until it is reopened, or the run ends."""
         n_errors, pause_ns, n_left = 0, 0, MOST_AT_ONCE
         enough = ENOUGH_RUNS if socket.offload else ENOUGH
+        sparing = Sparing()
         gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns(), enough=enough)
         with scope, Rest() as rest:
             while n_errors < MAX_SOCKET_ERRORS:
@@ -330,6 +332,7 @@ class Receiving:
                 n_rows = len(datagrams.counts) if isinstance(datagrams, Runs) else len(datagrams) - n_gathered
                 pause_ns = gathering.pause_ns(max(0, n_rows), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
+                socket.keep_fronts(sparing.may_spare(self.demultiplexer.is_following))
 
     async def _gather(self, socket: ReceiverSocket, gathering: Gathering, rest: Rest, pause_ns: int) -> None:
         """Let datagrams gather, first in the socket and then in its reader, as long as many come."""

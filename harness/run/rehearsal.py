@@ -59,6 +59,6 @@ def _batches(offload: bool) -> Iterator[Batch]:
             counts = np.full(_RUNS, _EACH)
             yield Runs(data, meta[::_EACH].copy(), counts, np.full(_RUNS, HEADER_SIZE))
         elif number:
-            yield Alike(data, data, meta[:1].copy(), meta["rx_ns"].copy())
+            yield Alike(data, data, meta[:1].copy(), meta["rx_ns"].copy(), HEADER_SIZE)
         else:
             yield Datagrams(data, np.full(n, HEADER_SIZE), meta)

@@ -39,11 +39,13 @@ class KnownStream:
       number: of the stream.
       flow: the first FLOW_BYTES bytes of its datagrams' records.
       size: bytes of each packet.
+      n_needed: of which the first so many have to be at hand.
       follow: reads its packets.
     """
 
-    def __init__(self, number: int, flow: bytes, size: int, follow: Follow) -> None:
+    def __init__(self, number: int, flow: bytes, size: int, n_needed: int, follow: Follow) -> None:
         self.number, self.flow, self._size, self._follow = number, flow, size, follow
+        self._n_needed = n_needed
         self._flow_words = np.frombuffer(flow, np.uint64)
         self._constant = self.number | min(size, 0xFFFF) << _SIZE_SHIFT
         self._fitting: PacketArray | None = None  # what batches share that fit, and the last word of their records
@@ -89,7 +91,7 @@ class KnownStream:
         heads = batch.heads
         words = heads.view(np.uint64).reshape(len(heads), -1)[:, :_FLOW_WORDS]
         fits = (
-            _is_of_size(batch, self._size)
+            _is_of_size(batch, self._size, self._n_needed)
             and bool((words == self._flow_words).all())
             and not (heads["flags"] & np.uint8(_ODD)).any()
         )
@@ -117,11 +119,12 @@ def known_stream(protocol: Protocol, batch: Batch, records: PacketArray) -> Know
         return None
     size, number = int(batch.heads["size"][0]), int(records["stream"][0])
     is_plain = (records["flags"] & ~np.uint8(PacketFlag.USER_STAMP) == 0).all() and (records["stream"] == number).all()
-    if not is_plain or not _is_of_size(batch, size):
+    n_needed = protocol.layout.size
+    if not is_plain or not _is_of_size(batch, size, n_needed):
         return None
     first = batch.front[0] if isinstance(batch, Alike) else batch.data[0]
-    follow = protocol.follow(first) if len(first) >= protocol.layout.size else None
-    return None if follow is None else KnownStream(number, flow_of(batch), size, follow)
+    follow = protocol.follow(first) if len(first) >= n_needed else None
+    return None if follow is None else KnownStream(number, flow_of(batch), size, n_needed, follow)
 
 
 def flow_of(batch: Batch) -> bytes:
@@ -146,12 +149,13 @@ def _part(datagrams: Datagrams, rows: slice) -> Datagrams:
     return Datagrams(datagrams.data[rows], datagrams.kept[rows], datagrams.meta[rows])
 
 
-def _is_of_size(batch: Batch, size: int) -> bool:
-    """Whether every datagram is of this size and at hand as a whole."""
+def _is_of_size(batch: Batch, size: int, n_needed: int) -> bool:
+    """Whether every datagram is of this size, and at hand as far as it is needed."""
+    n_needed = min(size, n_needed)
     if isinstance(batch, Runs):
-        is_whole = batch.data.shape[1] == size and bool((batch.tails == size).all())
+        is_there = batch.data.shape[1] == size and bool((batch.tails == size).all())
     elif isinstance(batch, Alike):
-        is_whole = batch.rows.shape[1] >= size
+        is_there = batch.n_kept >= n_needed
     else:
-        is_whole = batch.data.shape[1] >= size and bool((batch.kept == size).all())
-    return is_whole and bool((batch.heads["size"] == size).all())
+        is_there = bool((batch.kept >= n_needed).all())
+    return is_there and bool((batch.heads["size"] == size).all())

@@ -57,6 +57,7 @@ class Demultiplexer:
       misdelivered: datagrams that came to where this receiver did not ask for them; they are counted, not recorded.
       clock_rates: by stream number, the rate of its media clock and how it is known; only where the format leaves it
         open. Without a rate the clock's stamps mean nothing, and the records have no send time.
+      is_following: the last batch was read by the fixed parts of its packets alone, and so may the next be.
       misdelivered_flows: "source > destination" of the first few of them, with counts.
     """
 
@@ -79,6 +80,7 @@ class Demultiplexer:
         self._known: dict[bytes, KnownStream] = {}
         self._latest: tuple[PacketArray | None, KnownStream | None] = None, None
         self._first_index: dict[int, int] = {}
+        self.is_following = False
 
     def refresh_interfaces(self, names: Mapping[int, str]) -> None:
         """Take the interfaces of this machine as they are now, names by index, beside those known before.
@@ -101,7 +103,9 @@ class Demultiplexer:
         """
         if not len(batch):
             return np.empty(0, dtype=PACKET_DTYPE)
-        if (records := self._quick(batch)) is not None:  # nearly always
+        records = self._quick(batch)
+        self.is_following = records is not None
+        if records is not None:  # nearly always
             return records
         first, *others = self._parts(batch)
         records = self._long(first)

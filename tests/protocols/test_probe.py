@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from protocols import CORRUPT, END, UNDEFINED_NS, UNNUMBERED
+from protocols import CORRUPT, END, TRUNCATED, UNDEFINED_NS, UNNUMBERED
 from protocols.decoded import Decoded
 from protocols.probe import (
     FLAG_END,
@@ -138,6 +138,8 @@ def test_pattern_is_compared_only_as_far_as_bytes_are_at_hand() -> None:
     kept = np.array([64, 100, 200])
     for row, length in enumerate(kept):
         rows[row, length:] = 0xEE
+    assert PROBE.decode(rows, kept, np.full(3, 200)).flags.tolist() == [TRUNCATED, TRUNCATED, 0]
+    rows = probes(3, size=200)
     assert PROBE.decode(rows, kept, np.full(3, 200)).flags.tolist() == [0, 0, 0]
 
 

@@ -215,5 +215,5 @@ def test_shared_numbers_are_those_of_the_packet_records() -> None:
     from harness.model import packets as records
 
     assert (records.UNDEFINED_NS, records.UNNUMBERED) == (UNDEFINED_NS, UNNUMBERED)
-    for name in ("END", "CORRUPT", "DISCONTINUITY", "RETRANSMITTED"):
+    for name in ("END", "CORRUPT", "DISCONTINUITY", "RETRANSMITTED", "TRUNCATED"):
         assert PacketFlag[name] == getattr(flags, name)
