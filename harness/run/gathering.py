@@ -36,12 +36,16 @@ ENOUGH_BYTES = 2_800_000
 _SILENCE_NS = 2 * PAUSE_NS
 """After so long without a read, what was read says nothing of the rate at which more will come."""
 
+_LONGER = 2
+"""A pause is so many times as long as the one before at most, from the least on: a stream that begins is soon quicker
+than its first datagrams let expect."""
+
 _DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
 _LEAST_DATAGRAM_BYTES = 256
 _MOST_WAITED = 4
-"""Of what a read took, one part in so many had waited at least: a rate of late may be higher than that of now."""
+"""Of what a read took, one part in so many is taken to have waited at least: streams come in bursts."""
 
 _LOOK_EACH = 8
 """Pauses to one look at what a datagram takes: a system call, and a stream's packets are of one size."""
@@ -57,8 +61,10 @@ class Gathering:
       enough: datagrams that a pause is for, at most. A run counts as one, here and in what follows.
 
     >>> gathering = Gathering(8_000_000, lambda: None, 0)
-    >>> gathering.pause_ns(200, False, 1_000_000), gathering.pause_ns(3, False, 2_000_000)
-    (5787037, 0)
+    >>> [gathering.pause_ns(200, False, ms * 1_000_000) for ms in range(1, 5)]
+    [1000000, 2000000, 4000000, 5787037]
+    >>> gathering.pause_ns(3, False, 5_000_000)
+    0
     """
 
     def __init__(
@@ -71,6 +77,7 @@ class Gathering:
         self._n_pauses = self._n_rows = 0
         self._datagram_bytes = float(_DATAGRAM_BYTES)
         self._per_ns = 0.0
+        self._most_ns = LEAST_PAUSE_NS
 
     def before_read(self, now_ns: int) -> None:
         """Look now and then what has gathered; call it after a pause."""
@@ -90,9 +97,10 @@ class Gathering:
         """
         elapsed_ns = now_ns - self._last_ns
         if self._waiting_bytes and n_rows and not is_full:
-            n_meanwhile = self._per_ns * (now_ns - self._looked_ns)  # came while it went on, and were read as well
-            n_waited = max(n_rows - n_meanwhile, n_rows / _MOST_WAITED)
-            self._datagram_bytes = max(self._waiting_bytes / n_waited, _LEAST_DATAGRAM_BYTES)
+            part = (self._looked_ns - self._last_ns) / max(elapsed_ns, 1)  # what came while it went on was read as well
+            n_waited = max((self._n_rows + n_rows) * part - self._n_rows, n_rows / _MOST_WAITED)
+            found_bytes = max(self._waiting_bytes / n_waited, _LEAST_DATAGRAM_BYTES)
+            self._datagram_bytes = max(found_bytes, (found_bytes + self._datagram_bytes) / 2)
         self._waiting_bytes = None
         self._n_rows += n_rows
         is_slow = False
@@ -100,13 +108,16 @@ class Gathering:
             is_slow = self._n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS
             self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
             if elapsed_ns > _SILENCE_NS:
-                self._per_ns = 0.0  # the next read tells more
+                self._per_ns, self._most_ns = 0.0, LEAST_PAUSE_NS  # the next read tells more
             self._last_ns, self._n_rows = now_ns, 0
         if is_full or is_slow:
             return 0
         room = min(min(self._buffer_bytes / SHARE, ENOUGH_BYTES) / self._datagram_bytes, self._enough)
-        pause = min(PAUSE_NS, int(room / self._per_ns)) if self._per_ns else 0
-        return pause if pause >= LEAST_PAUSE_NS else 0
+        pause = min(self._most_ns, int(room / self._per_ns)) if self._per_ns else 0
+        if pause < LEAST_PAUSE_NS:
+            return 0
+        self._most_ns = min(PAUSE_NS, _LONGER * pause)
+        return pause
 
 
 class Rest:

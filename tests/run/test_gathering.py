@@ -1,5 +1,6 @@
 """How long a busy receiver waits: never so long that its buffer could fill."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,28 +52,71 @@ def test_a_burst_is_remembered_between_bursts() -> None:
     assert pauses[-1] == PAUSE_NS
 
 
-def test_what_a_datagram_takes_is_measured() -> None:
-    gathering = Gathering(3_000_000, lambda: 200 * 768, 0)
-    supposed_ns = gathering.pause_ns(200, False, MS)
-    gathering.before_read(2 * MS)
-    assert supposed_ns < gathering.pause_ns(200, False, 2 * MS) == 6_510_416
+@settings(max_examples=200, deadline=None)
+@given(reads=st.lists(st.tuples(st.integers(1, 5000), st.integers(1_000, 30 * MS)), max_size=60))
+def test_a_pause_is_twice_as_long_as_the_one_before_at_most(reads: list[tuple[int, int]]) -> None:
+    gathering, now_ns, most_ns = Gathering(16_000_000, lambda: None, 0), 0, LEAST_PAUSE_NS
+    for n_rows, elapsed_ns in reads:
+        now_ns += elapsed_ns
+        pause_ns = gathering.pause_ns(n_rows, False, now_ns)
+        assert pause_ns <= most_ns
+        most_ns = min(PAUSE_NS, 2 * pause_ns) if pause_ns else most_ns
 
 
-def test_what_came_while_the_read_went_on_does_not_count_as_having_waited() -> None:
-    pauses = []
-    for read_ns, n_rows in ((0, 200), (MS // 2, 300), (MS, 400)):  # 200 a millisecond
-        gathering = Gathering(3_000_000, lambda: 200 * 2304, 0)
-        gathering.pause_ns(200, False, MS)
-        gathering.before_read(2 * MS)
-        gathering.pause_ns(n_rows, False, 2 * MS + read_ns)
-        pauses.append(gathering.pause_ns(200, False, 3 * MS + read_ns))
-    assert pauses == [pauses[0]] * 3
+def test_a_stream_that_begins_after_a_silence_is_read_soon() -> None:
+    gathering = Gathering(16_000_000, lambda: None, 0)
+    for start in (0, 1_000 * MS):
+        pauses = [gathering.pause_ns(100, False, start + n * MS) for n in range(1, 8)]
+        assert [pause for pause in pauses if pause][:4] == [MS, 2 * MS, 4 * MS, 8 * MS]
+
+
+def lasting_pause_ns(datagram_bytes: int, reads_last_ns: int = 0, most_more: int = 0) -> int:
+    """Return how long pauses become for a stream of 200 a millisecond, whose datagrams take so much of the buffer.
+
+    Args:
+      reads_last_ns: how long a read goes on; what comes meanwhile is read as well.
+      most_more: so many bytes more are seen to wait now and then.
+    """
+    waiting, now_ns, pause_ns = [0], 0, 0
+    gathering = Gathering(3_000_000, lambda: waiting[0], 0)
+    for number in range(200):
+        last_ns, now_ns = now_ns, now_ns + max(pause_ns, MS)
+        n_waited = (now_ns - last_ns) * 200 // MS
+        waiting[0] = n_waited * datagram_bytes + number % 3 * most_more
+        gathering.before_read(now_ns)
+        now_ns += reads_last_ns
+        pause_ns = gathering.pause_ns(n_waited + reads_last_ns * 200 // MS, False, now_ns)
+    return pause_ns
+
+
+@pytest.mark.parametrize("datagram_bytes", [768, 2304, 4352])
+@pytest.mark.parametrize("reads_last_ns", [0, MS // 2, 2 * MS])
+def test_what_a_datagram_takes_is_measured_and_what_came_during_the_read_does_not_count(
+    datagram_bytes: int, reads_last_ns: int
+) -> None:
+    room = min(3_000_000 / SHARE, ENOUGH_BYTES) / datagram_bytes
+    expected = min(PAUSE_NS, room / 200 * MS)
+    assert lasting_pause_ns(datagram_bytes, reads_last_ns) == pytest.approx(expected, rel=0.02)
+
+
+def test_what_datagrams_are_found_to_take_rises_at_once_and_falls_by_halves() -> None:
+    gathering = Gathering(3_000_000, lambda: None, 0)
+    found = []
+    for n_bytes in (2304, 4608, 768, 768, 768):
+        for _ in range(8):
+            gathering._queued_bytes = lambda n_bytes=n_bytes: 200 * n_bytes  # type: ignore[misc]  # what waits differs
+            now_ns = gathering._last_ns + MS
+            gathering.before_read(now_ns)
+            gathering.pause_ns(200, False, now_ns)
+        found.append(gathering._datagram_bytes)
+    assert found == [2304, 4608, 2688, 1728, 1248]
 
 
 def test_what_gathers_is_bounded_by_what_is_enough() -> None:
     for enough in (ENOUGH, ENOUGH_RUNS):
         gathering = Gathering(64_000_000, lambda: 200 * 256, 0, enough=enough)
-        gathering.before_read(MS)
         n_rows = enough // 3
-        pause_ns = gathering.pause_ns(n_rows, False, MS)
+        for number in range(1, 100):
+            gathering.before_read(number * MS)
+            pause_ns = gathering.pause_ns(n_rows, False, number * MS)
         assert pause_ns * n_rows / MS <= enough < (pause_ns + MS) * n_rows / MS
