@@ -269,9 +269,8 @@ class ReceiverSocket:
     def keep_fronts(self, is_enough: bool) -> None:
         """Let go, from the next read on, of all but the first FRONT_BYTES of each datagram, or keep again its `width`.
 
-        What is let go is neither copied nor looked at, which the kernel has to be spared for large datagrams to be
-        received as quickly as small ones. They are not marked TRUNCATED, but `kept` tells what is at hand. Heeded while
-        nothing is gathered, and only where it gains something.
+        The kernel is then spared the copying of what nobody looks at. Datagrams are not marked TRUNCATED for it, but
+        `kept` tells what is at hand. Heeded while nothing is gathered, and only where it gains something.
         """
         self._reader.keep_fronts(is_enough)
 

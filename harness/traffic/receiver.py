@@ -24,6 +24,7 @@ from harness.model import (
     TrainArray,
     address_text,
 )
+from harness.model.datagrams import FRONT_BYTES
 from harness.traffic.following import KnownStream, flow_of, known_stream, split
 from harness.traffic.media_clock import media_clock_rate
 from harness.traffic.registry import MAX_STREAMS, StreamRegistry
@@ -57,7 +58,8 @@ class Demultiplexer:
       misdelivered: datagrams that came to where this receiver did not ask for them; they are counted, not recorded.
       clock_rates: by stream number, the rate of its media clock and how it is known; only where the format leaves it
         open. Without a rate the clock's stamps mean nothing, and the records have no send time.
-      is_following: the last batch was read by the fixed parts of its packets alone, and so may the next be.
+      is_following: the last batch was read by the first FRONT_BYTES of its packets alone, and so may the next be, for
+        all that the protocol looks at; what it would have looked at behind them is flagged.
       misdelivered_flows: "source > destination" of the first few of them, with counts.
     """
 
@@ -80,6 +82,7 @@ class Demultiplexer:
         self._known: dict[bytes, KnownStream] = {}
         self._latest: tuple[PacketArray | None, KnownStream | None] = None, None
         self._first_index: dict[int, int] = {}
+        self._fronts_tell = protocol.looks_behind is not None and protocol.layout.size <= FRONT_BYTES
         self.is_following = False
 
     def refresh_interfaces(self, names: Mapping[int, str]) -> None:
@@ -104,7 +107,7 @@ class Demultiplexer:
         if not len(batch):
             return np.empty(0, dtype=PACKET_DTYPE)
         records = self._quick(batch)
-        self.is_following = records is not None
+        self.is_following = records is not None and self._fronts_tell
         if records is not None:  # nearly always
             return records
         first, *others = self._parts(batch)

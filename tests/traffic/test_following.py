@@ -1,5 +1,6 @@
 """Runs give the records that their datagrams give one by one, whichever way they are read."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -147,6 +148,19 @@ def test_the_usual_batch_is_not_decoded_packet_by_packet(size: int, monkeypatch:
     assert records["seq"].tolist() == list(range(64, 164))
     assert records["size"].tolist() == [size] * 100
     assert records["rx_ns"].tolist() == [START + 1000] * 64 + [START + 1001] * 36
+
+
+@pytest.mark.parametrize(("says_what_it_looks_at", "is_told"), [(True, True), (False, False)])
+def test_fronts_will_do_where_a_protocol_says_what_it_looks_at_behind_them(
+    says_what_it_looks_at: bool, is_told: bool
+) -> None:
+    protocol = PROBE if says_what_it_looks_at else dataclasses.replace(PROBE, looks_behind=None)
+    demultiplexer = Demultiplexer(protocol, StreamRegistry())
+    found = []
+    for batch in (runs(probes(0, 9), [9]), runs(probes(9, 9), [9]), runs(probes(18, 9, flags=FLAG_PATTERN), [9])):
+        demultiplexer.receive(as_datagrams(batch))
+        found.append(demultiplexer.is_following)
+    assert found == [False, is_told, False]
 
 
 def test_a_damaged_packet_goes_to_the_stream_that_was_heard_last_on_its_flow() -> None:
