@@ -23,7 +23,7 @@ SHARE = 3
 _FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
-_BUSY_ROWS = 32
+BUSY_ROWS = 32
 """A read with fewer rows is of a slow stream."""
 
 ENOUGH, ENOUGH_RUNS = 3600, 256
@@ -105,7 +105,7 @@ class Gathering:
         self._n_rows += n_rows
         is_slow = False
         if elapsed_ns >= LEAST_PAUSE_NS or not self._per_ns:  # a shorter time says nothing of a rate
-            is_slow = self._n_rows < _BUSY_ROWS or elapsed_ns > _SILENCE_NS
+            is_slow = self._n_rows < BUSY_ROWS or elapsed_ns > _SILENCE_NS
             self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
             if elapsed_ns > _SILENCE_NS:
                 self._per_ns, self._most_ns = 0.0, LEAST_PAUSE_NS  # the next read tells more

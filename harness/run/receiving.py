@@ -131,6 +131,10 @@ class Receiving:
         if n_bare:
             text = f"{n_bare} datagrams came without a stamp of the network card: the kernel's stands in its place"
             self.recorder.event("note", text, receiver=self.plan.name)
+        if n_unchecked := self.demultiplexer.unchecked:
+            text = f"{n_unchecked} packets with a pattern were kept in part, and the rest of it not checked"
+            self.recorder.event("note", text, receiver=self.plan.name)
+            self.demultiplexer.unchecked = 0
         self._compare_cards()
         if self._counts_drops:
             self._drops_before += sum(socket.drops() or 0 for socket in self.sockets)
@@ -332,7 +336,7 @@ class Receiving:
                 n_rows = len(datagrams.counts) if isinstance(datagrams, Runs) else len(datagrams) - n_gathered
                 pause_ns = gathering.pause_ns(max(0, n_rows), socket.is_full, time.monotonic_ns())
                 self._take(socket, datagrams)
-                socket.keep_fronts(sparing.may_spare(self.demultiplexer.is_following))
+                socket.keep_fronts(sparing.may_spare(self.demultiplexer.is_following, len(datagrams)))
 
     async def _gather(self, socket: ReceiverSocket, gathering: Gathering, rest: Rest, pause_ns: int) -> None:
         """Let datagrams gather, first in the socket and then in its reader, as long as many come."""

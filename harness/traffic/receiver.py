@@ -55,6 +55,7 @@ class Demultiplexer:
 
     Attributes:
       rejected: datagrams that are no packet of the protocol, by reason.
+      unchecked: packets whose payload has a check of its own, and was not at hand as a whole.
       misdelivered: datagrams that came to where this receiver did not ask for them; they are counted, not recorded.
       clock_rates: by stream number, the rate of its media clock and how it is known; only where the format leaves it
         open. Without a rate the clock's stamps mean nothing, and the records have no send time.
@@ -73,7 +74,7 @@ class Demultiplexer:
         self.protocol, self.registry, self.receiver = protocol, registry, receiver
         self.interfaces = {} if interfaces is None else interfaces
         self.rejected: Counter[str] = Counter()
-        self.misdelivered = 0
+        self.misdelivered = self.unchecked = 0
         self.misdelivered_flows: Counter[str] = Counter()
         self.clock_rates: dict[int, tuple[int | None, str]] = {}
         self._has_clock = np.zeros(MAX_STREAMS, np.bool_)
@@ -186,6 +187,7 @@ class Demultiplexer:
         records["rx_ns"], records["ttl"] = of_record["rx_ns"], of_record["ttl"]
         records["size"] = np.minimum(of_record["size"], 0xFFFF)
         records["flags"] = decoded.flags | of_record["flags"]
+        self.unchecked += int(np.count_nonzero(decoded.flags & np.uint8(PacketFlag.TRUNCATED)))
         number = self._stream_numbers(decoded, meta)
         records["stream"] = np.maximum(number, 0)
         if self.protocol.clock is not None and self.protocol.clock_rate is None:

@@ -17,11 +17,12 @@ from harness.model import Batch, Clocks, End, Manifest, PacketArray, PacketFlag,
 from harness.model.scenario import Receiver, Scenario
 from harness.net import ReceiverSocket, RunClock, open_receiver, open_sender
 from harness.run import receiving
+from harness.run.gathering import BUSY_ROWS
 from harness.run.plan import resolve
 from harness.run.receiving import Receiving
 from harness.run.recorder import Recorder
 from harness.run.sparing import Sparing
-from harness.store import RunWriter
+from harness.store import RunWriter, open_run
 from protocols.probe import FLAG_END, FLAG_PATTERN, HEADER_SIZE, fill_probes
 
 GROUP, SIZE, EACH = parse_endpoint("239.255.79.61:5079"), 300, 40
@@ -99,8 +100,8 @@ KINDS = [
 ]  # fmt: skip
 
 
-def received(batches: Batches, path: Literal["batch", "portable"]) -> tuple[PacketArray, Counter[str]]:
-    """Return the records of batches that a receiver reads one by one, and what it rejected."""
+def received(batches: Batches, path: Literal["batch", "portable"]) -> tuple[PacketArray, Counter[str], list[str]]:
+    """Return the records of batches that a receiver reads one by one, what it rejected, and its notes."""
     clock = RunClock()
     clocks = Clocks(realtime_ns=clock.start_realtime_ns, monotonic_ns=clock.start_monotonic_ns)
     wanted = Receiver(groups=[str(GROUP)], interface="lo", buffer="1MB")
@@ -124,9 +125,10 @@ def received(batches: Batches, path: Literal["batch", "portable"]) -> tuple[Pack
         trio.run(main, one)
         one.close()
         recorder.writer.finish(End(reason="complete", t_ns=clock.now_ns()))
+        notes = [event.text for event in open_run(Path(directory) / "run").events if event.kind == "note"]
     records = np.concatenate(recorder.records)
     records["flags"] &= ~np.uint8(PacketFlag.USER_STAMP)  # the kernel begins to stamp some time after it was asked to
-    return records, one.demultiplexer.rejected
+    return records, one.demultiplexer.rejected, notes
 
 
 @settings(max_examples=20, deadline=None)
@@ -134,7 +136,8 @@ def received(batches: Batches, path: Literal["batch", "portable"]) -> tuple[Pack
 def test_what_is_let_go_changes_no_record_but_those_that_say_so(kinds: list[str]) -> None:
     kinds = ["plain", "plain", "plain", *kinds]
     batches = [kind_of(kind, place * EACH) for place, kind in enumerate(kinds)]
-    (spared, rejected), (whole, whole_rejected) = received(batches, "batch"), received(batches, "portable")
+    spared, rejected, notes = received(batches, "batch")
+    whole, whole_rejected, whole_notes = received(batches, "portable")
     assert rejected == whole_rejected
     for column in COLUMNS:
         assert spared[column].tolist() == whole[column].tolist(), column
@@ -144,24 +147,27 @@ def test_what_is_let_go_changes_no_record_but_those_that_say_so(kinds: list[str]
     rows = np.concatenate([batch[:, :HEADER_SIZE] for batch in batches])
     has_pattern = (rows[rows[:, 0] != FOREIGN, 7] & FLAG_PATTERN) != 0
     assert has_pattern[is_cut].all()
+    assert [note.partition(" ")[0] for note in notes] == ([str(np.count_nonzero(is_cut))] if is_cut.any() else [])
+    assert not whole_notes
 
 
 def test_payloads_that_count_are_looked_at_from_the_second_batch_on() -> None:
     kinds = ["plain"] * 4 + ["patterned and damaged behind"] * 3 + ["plain"] * 4
-    records, _ = received([kind_of(kind, place * EACH) for place, kind in enumerate(kinds)], "batch")
+    records, _, notes = received([kind_of(kind, place * EACH) for place, kind in enumerate(kinds)], "batch")
     flags = records["flags"].reshape(len(kinds), EACH)
     damaged = np.where(np.arange(EACH) % 3 == 0, np.uint8(PacketFlag.CORRUPT), np.uint8(0))
     assert (flags[4] == PacketFlag.TRUNCATED).all()
     assert (flags[5:7] == damaged).all()
+    assert notes == [f"{EACH} packets with a pattern were kept in part, and the rest of it not checked"]
     assert not flags[[0, 1, 2, 3, 7, 8, 9, 10]].any()
 
 
-@given(st.lists(st.booleans(), max_size=400))
-def test_batches_that_may_lack_something_are_few(are_following: list[bool]) -> None:
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 2 * BUSY_ROWS)), max_size=400))
+def test_batches_that_may_lack_something_are_few(batches: list[tuple[bool, int]]) -> None:
     sparing, is_spared, n_spoilt, n_in_a_row = Sparing(), False, 0, 0
-    for is_following in are_following:
+    for is_following, n_datagrams in batches:
         n_spoilt += is_spared and not is_following
         n_in_a_row = n_in_a_row + 1 if is_following else 0
-        is_spared = sparing.may_spare(is_following)
-        assert is_spared == (n_in_a_row >= 2**n_spoilt)
-    assert 2**n_spoilt <= len(are_following) + 1
+        is_spared = sparing.may_spare(is_following, n_datagrams)
+        assert is_spared == (n_in_a_row >= 2**n_spoilt and n_datagrams >= BUSY_ROWS)
+    assert 2**n_spoilt <= len(batches) + 1
