@@ -49,13 +49,10 @@ class Heads:
         that taught something, to be read only.
       like_segment: size of the equal segments in each of those rows, 0 for plain datagrams.
       parser: what the control messages said.
-      kept_bytes: bytes kept of each datagram at most, as `use_parts` has it.
     """
 
     def __init__(self, sock: socket.socket, capacity: int, parts: list[NDArray[np.uint8]], *, has_more: bool) -> None:
         self._sock = sock
-        self._part_widths = [part.shape[1] for part in parts]
-        self._width = self.kept_bytes = sum(self._part_widths)
         is_v4 = sock.family == socket.AF_INET
         control_bytes = CONTROL_BYTES_IPV4 if is_v4 else CONTROL_BYTES_IPV6
         self._slots = slots = Slots(
@@ -65,6 +62,7 @@ class Heads:
             NAME_BYTES_IPV4 if is_v4 else NAME_BYTES_IPV6,
             ALL_CONTROL_BYTES if has_more else control_bytes,
         )
+        self._width = slots.room
         self._kept = np.zeros(capacity, np.int64)
         self.meta = np.zeros(capacity, DATAGRAM_DTYPE)
         self.meta["destination_port"] = sock.getsockname()[1]
@@ -101,7 +99,11 @@ class Heads:
     def use_parts(self, n: int) -> None:
         """Keep only what the first n parts have room for; what is not kept for this reason is not marked TRUNCATED."""
         self._slots.use_parts(n)
-        self.kept_bytes = sum(self._part_widths[:n])
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes kept of each datagram at most."""
+        return self._slots.room
 
     def take_alike(self, n_rows: int) -> NDArray[np.int64] | None:
         """Return when the rows just read arrived, in realtime ns, shape (n_rows,), if `like` says all else of them."""
@@ -116,7 +118,7 @@ class Heads:
         kept, flags = self._kept[rows], self._flags[rows]
         parser.parse(slots.control_lengths[rows])
         sizes = slots.lengths[rows]
-        np.minimum(sizes, self.kept_bytes, out=kept, casting="unsafe")
+        np.minimum(sizes, slots.room, out=kept, casting="unsafe")
         np.multiply(sizes > self._width, _TRUNCATED, out=flags)
         self._sizes[rows] = sizes
         self._sources[rows] = self._name_addresses[rows]

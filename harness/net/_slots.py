@@ -43,6 +43,7 @@ class Slots:
     Attributes:
       address: of the headers, as recvmmsg wants it.
       names, control: of each row, shapes (capacity, name_bytes) and (capacity, control_bytes), uint8.
+      room: bytes of a datagram that the parts in use hold.
       lengths, control_lengths: bytes of each row's payload and control messages, shape (capacity,).
       last_drops: the socket's drop counter in the last row that `take_alike` took; None where it has none.
     """
@@ -59,7 +60,8 @@ class Slots:
         self._slot_bytes = name_bytes + control_bytes
         slots, messages = np.zeros((capacity, self._slot_bytes), np.uint8), np.zeros(capacity, MMSGHDR)
         self.names, self.control = slots[:, :name_bytes], slots[:, name_bytes:]
-        self._parts, self._first, self._n_used = parts, 0, len(parts)
+        self._parts, self._first = parts, 0
+        self.room: int = sum(part.shape[1] for part in parts)
         self._iov = np.zeros((capacity, len(parts)), _libc.IOVEC)
         for column, part in enumerate(parts):
             self._iov["base"][:, column] = addresses(part[:capacity])
@@ -88,10 +90,10 @@ class Slots:
 
     def use_parts(self, n: int) -> None:
         """Have only the first n parts of the next datagrams filled; the kernel marks those that are longer."""
-        if n == self._n_used:
-            return
-        self._n_used = n
         room = sum(part.shape[1] for part in self._parts[:n])
+        if room == self.room:
+            return
+        self.room = room
         for messages in (self._messages, self._like_messages):
             messages["header"]["iov_length"] = n
         flags, is_cut = self._like_messages["header"]["flags"], self._like_messages["length"] > room
