@@ -65,6 +65,9 @@ def analyze_recording(
     else:
         fold = _fold_of(reader, parameters, _with_clock_offsets(reader, reader.manifest.streams), on_progress)
         summary = _summary_of(reader, fold, sender_run)
+        if reader.manifest.counted_from_ns is not None:
+            note = "packets were only counted from some time on, and the run did not live to write its counts"
+            summary = msgspec.structs.replace(summary, notes=[note, *summary.notes])
     if expect is None:
         expect = msgspec.convert(reader.manifest.resolved.get("expect", {}), Expect)
     return msgspec.structs.replace(summary, limits=hold(summary, expect))
@@ -244,8 +247,6 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
         )
     if manifest.end is not None and manifest.end.error is not None:
         notes.append(f"the run ended with an error: {manifest.end.error}")
-    if manifest.counted_from_ns is not None and not (reader.path / layout.COUNTED).exists():
-        notes.append("packets were only counted from some time on, and the run did not live to write its counts")
     notes += _host_notes(manifest.hosts)
     for info in manifest.receivers:
         if info.buffer_asked and info.buffer_granted and info.buffer_granted < info.buffer_asked:

@@ -62,6 +62,7 @@ def test_counted_run_says_so_and_that_thresholds_are_its_own(tmp_path: Path) -> 
     assert "counted, not recorded one by one" in summary.notes[0]
     assert "cannot be applied" in summary.notes[0]
     assert summary.parameters.min_packets == 3
+    assert not any("did not live" in note for note in summary.notes)
 
 
 OFFLOAD = """
