@@ -22,6 +22,7 @@ from harness.model import (
     PacketArray,
     Parameters,
     SenderInfo,
+    SentCount,
     StreamInfo,
     StreamSummary,
     Summary,
@@ -161,7 +162,7 @@ def _summary_of(reader: RunReader, fold: Fold, sender_run: Path | None) -> Summa
         parameters=fold.parameters,
         streams=found,
         unreadable=unreadable,
-        senders=[accounts[info.stream].summary() for info in senders],
+        senders=[account.summary() for account in accounts.values() if not account.is_unknown],
         events=reader.events,
         rejected=counters.rejected,
         misdelivered=sum(counters.misdelivered.values()),
@@ -259,6 +260,8 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
             if reader.counters.socket_drops.get(info.name):
                 notes.append(f"a drop of such a buffer may be of {RUN_DATAGRAMS} packets, and is taken for as many")
     for sender in sender_reader.manifest.senders:
+        if sender.counted is not None:
+            notes.append(_counted_note(sender.stream_id, sender.counted))
         if sender.tx_missing:
             notes.append(
                 f"stream {sender.stream_id}: for {sender.tx_missing:,} packets the kernel's transmit stamp never came; "
@@ -280,6 +283,15 @@ def _notes(reader: RunReader, sender_reader: RunReader) -> list[str]:
     if steps:
         notes.append(f"{len(steps)} clock steps while recording; the time line is kept by the monotonic clock")
     return notes
+
+
+def _counted_note(stream_id: int, counted: SentCount) -> str:
+    """Return that a sender's packets were counted, from which on, and what that leaves open."""
+    since = f" from number {counted.first_seq:,} on" if counted.first_seq else ""
+    note = f"stream {stream_id}: packets sent were counted{since}, not logged one by one"
+    if counted.sent is None:
+        return f"{note}, and the run did not live to write how many"
+    return f"{note}; the sender's lateness is that of the packets before" if since else note
 
 
 def _host_notes(hosts: list[HostInfo]) -> list[str]:

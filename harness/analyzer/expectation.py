@@ -84,8 +84,10 @@ def expectation(
     if first_due_ns is None and log is not None and len(log.due_ns):
         first_due_ns = int(log.due_ns[0])
     source: ScheduleSource = "probe" if info.protocol == "probe" else "given"
-    if log is not None or not interval:
-        source = "log" if log is not None else "interpolated"
+    if log is not None and (interval or len(log.seq)):
+        source = "log"
+    elif not interval:
+        source = "interpolated"
     result = Expectation(
         schedule=Schedule(
             source=source,

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import errno as _errno
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.analyzer.sentlog import LogFold, SentLog, left
 from harness.analyzer.sequence import is_time
 from harness.analyzer.sketch import Sketch
-from harness.model import Distribution, PacketArray, PacketFlag, SenderInfo, SenderSummary
+from harness.model import Distribution, PacketArray, PacketFlag, SenderInfo, SenderSummary, SentCount
 
 
 class SenderFold:
-    """Folds a sender's log of one stream, in any chunks and parts, to its summary and its SentLog."""
+    """Folds a sender's log of one stream, in any chunks and parts, to its summary and its SentLog.
+
+    What was counted instead of being logged is added as the stream's entry in the manifest has it.
+    """
 
     def __init__(self, info: SenderInfo) -> None:
         self.info = info
-        self._log = LogFold(has_due=not info.interval_ns)
+        self._count = info.counted or SentCount(first_seq=0)
+        self._log = LogFold(has_due=not info.interval_ns and info.counted is None)
         self._lateness = Sketch()
         self._scheduled = self._sent = 0
         self._is_paced = bool(info.interval_ns)
@@ -50,15 +56,31 @@ class SenderFold:
                 both._errnos[code] = both._errnos.get(code, 0) + count
         return both
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether nothing is logged, and the run did not live to write what it had counted."""
+        return self.info.counted is not None and self._count.sent is None and not self._scheduled
+
     def log(self) -> SentLog:
-        """Return the log as a witness; for a stream with a fixed interval without the due times, which it implies."""
-        return self._log.log()
+        """Return the log as a witness; for a stream with a fixed interval without the due times, which it implies.
+
+        A counted packet that is not logged as refused left.
+        """
+        log = self._log.log()
+        if not self._count.sent:
+            return log
+        scheduled = max(log.scheduled, self._count.end_seq or 0)
+        n_unsent_last = _n_following(log.not_sent, scheduled - 1)
+        return replace(log, n=log.n + self._count.sent, scheduled=scheduled, last_sent=scheduled - 1 - n_unsent_last)
 
     def summary(self) -> SenderSummary:
         """Return what the sender says of itself; `not_sent` are those that neither left nor were refused.
 
-        A stream as fast as possible, all of which is due at once, is never late: its lateness is undefined.
+        A stream as fast as possible, all of which is due at once, is never late: its lateness is undefined. Of packets
+        logged and counted, the lateness is that of the former.
         """
+        counted = self._count.sent or 0
+        lateness = self._lateness.distribution() if self._is_paced else Distribution(n=0)
         refused = sum(self._errnos.values())
         named = {_errno.errorcode.get(code, str(code)): count for code, count in sorted(self._errnos.items())}
         return SenderSummary(
@@ -66,13 +88,20 @@ class SenderFold:
             epoch=self.info.epoch,
             source=self.info.source,
             group=self.info.group,
-            scheduled=self._scheduled,
-            sent=self._sent,
+            scheduled=self._scheduled + counted,
+            sent=self._sent + counted,
             refused=refused,
             not_sent=self._scheduled - self._sent - refused,
             errnos=named,
-            lateness=self._lateness.distribution() if self._is_paced else Distribution(n=0),
+            lateness=lateness if self._lateness.n else self._count.lateness,
         )
+
+
+def _n_following(numbers: NDArray[np.int64], last: int) -> int:
+    """Return how many of the numbers, ascending, are `last`, `last` - 1 and so on without a gap."""
+    expected = last - np.arange(len(numbers))
+    differs = np.flatnonzero(numbers[::-1] != expected)
+    return int(differs[0]) if len(differs) else len(numbers)
 
 
 def summarise_sender(info: SenderInfo, sent: PacketArray) -> SenderSummary:

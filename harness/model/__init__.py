@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from harness.model.manifest import Manifest as Manifest
     from harness.model.manifest import ReceiverInfo as ReceiverInfo
     from harness.model.manifest import SenderInfo as SenderInfo
+    from harness.model.manifest import SentCount as SentCount
     from harness.model.membership import Member as Member
     from harness.model.membership import MemberInterval as MemberInterval
     from harness.model.membership import MembershipLink as MembershipLink
@@ -109,6 +110,7 @@ _MODULES = {
         "Manifest",
         "ReceiverInfo",
         "SenderInfo",
+        "SentCount",
     ),
     "membership": (
         "Member",

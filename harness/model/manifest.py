@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.model.stream import StreamInfo
+from harness.model.summary import Distribution
 
 MANIFEST_VERSION = 1
 
@@ -72,6 +73,22 @@ class ReceiverInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rx_source: Literal["kernel", "hardware", "user"] | None = None
 
 
+class SentCount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Packets of a sending stream that were counted, not logged: all of them from a number on but those refused.
+
+    Attributes:
+      first_seq: the first packet that was not logged for having left.
+      end_seq: the number after the last packet that left or was refused; None when the run did not live to tell.
+      sent: how many of these left; None as above.
+      lateness: theirs, from due to sent; no samples for a stream that is never late.
+    """
+
+    first_seq: int
+    end_seq: int | None = None
+    sent: int | None = None
+    lateness: Distribution = Distribution(n=0)
+
+
 class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One sending stream of the run; `stream` is the number in `sent.bin`.
 
@@ -81,6 +98,8 @@ class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         SentFlag.KERNEL_STAMP; "user" otherwise. The stamp on the wire is always the user's.
       tx_missing: packets sent for which the kernel's stamp never came; None when none was asked for, or the run did
         not come to its end.
+      counted: what of it was counted and not logged, because the user asked for that or the disk could not keep up;
+        None when every packet is on record.
     """
 
     stream: int
@@ -99,6 +118,7 @@ class SenderInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host: str = ""
     tx_source: Literal["kernel", "user"] = "user"
     tx_missing: int | None = None
+    counted: SentCount | None = None
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

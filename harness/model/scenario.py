@@ -172,8 +172,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
       duration: when the run ends at the latest; None: when every stream has been sent and has had `linger` to arrive.
       timeout: how long receivers wait for a first packet before the run gives up; None waits for ever.
       linger: how long receivers stay after the last stream has ended.
-      record: "packets" one by one, or only "counters" and windows, for rates that no disk takes; with offload the
-        sender's log is counted only, too.
+      record: "packets" one by one, or only "counters" and windows, for rates that no disk takes; with offload a
+        sender's packets are counted, too, and of them those alone are logged that the system refused.
       seed: of everything random that has no seed of its own.
       switch, link: the lab that its hosts of kind "lab" stand in.
       families: the IP versions that the lab's catalogue runs it with; it is written for the first.

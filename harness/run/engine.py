@@ -141,11 +141,11 @@ class Run:
         self.witnesses.open()
         with contextlib.ExitStack() as opened:
             sockets = [opened.enter_context(sending.open()) for sending in self.sendings]
+            await self.recorder.flush()  # before the start is fixed: a slow disk must not make the first packets late
             if begin is None:
                 self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
                 self._start_where_it_is_quiet()
             else:
-                await self.recorder.flush()
                 self.started_ns = await begin()
             opened.pop_all()
         self.witnesses.scene.started_ns = self.started_ns
@@ -181,8 +181,6 @@ class Run:
         *,
         is_part: bool,
     ) -> None:
-        if not is_part:  # a part has done so before its start was agreed: a slow disk must not make it late
-            await self.recorder.flush()
         if self.on_ready is not None:
             self.on_ready()
         async with trio.open_nursery() as nursery:

@@ -75,12 +75,17 @@ class FlatOutStream:
         """Probes that the kernel took since the last `take_log`."""
         return sum(self._n_each)
 
+    @property
+    def first_unlogged(self) -> int:
+        """The number of the first of these."""
+        return self._logged_to
+
     def take_log(self) -> PacketArray:
         """Return the log records of what the kernel took since the last call, shape (n,), SENT_DTYPE.
 
         They are good until the next call.
         """
-        first_seq, n = self._logged_to, self.n_unlogged
+        first_seq, n = self.first_unlogged, self.n_unlogged
         if n > len(self._log):  # all are due at once: from log to log, number and time of sending alone differ
             self._log, self._ramp = self._sender.regular_log(0, n), np.arange(n)
         rows = self._log[:n]
@@ -92,6 +97,8 @@ class FlatOutStream:
         self.skip_log()
         return rows
 
-    def skip_log(self) -> None:
-        """Leave unlogged what is so far."""
+    def skip_log(self) -> int:
+        """Leave unlogged what the kernel took since the last call, and return how many probes these are."""
+        n = self.n_unlogged
         self._logged_to, self._n_each, self._tx_ns = self._sender.n_taken, [], []
+        return n

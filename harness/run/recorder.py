@@ -41,6 +41,7 @@ class Recorder:
       counters: reads the receivers' running totals.
       n_received, n_sent, n_refused: packets so far.
       n_recorded: packets received that went to the writer one by one.
+      is_counting_sent: the disk does not keep up with the senders' log: what leaves is to be counted, not logged.
       news: happens when a stream is new or has told its end, and when `tell_news` is called; then another takes its
         place.
     """
@@ -56,6 +57,7 @@ class Recorder:
         self._unfolded: list[PacketArray | TrainArray] = []  # of the one kind or the other
         self._n_unfolded = 0
         self.n_received = self.n_sent = self.n_refused = self.n_recorded = 0
+        self.is_counting_sent = False
         self.news, self._is_written_to = trio.Event(), trio.Event()
 
     @property
@@ -161,11 +163,15 @@ class Recorder:
         """Take records of a sender's log, of which so many were refused; None: they are counted."""
         self._is_written_to.set()
         self.writer.append_sent(records)
+        if not self.is_counting_sent and self.writer.is_sent_behind:
+            self.is_counting_sent = True
+            why = "the disk takes the log more slowly than it grows"
+            self.event("note", f"packets sent are counted from here on, not logged one by one: {why}")
         n_refused = int(np.count_nonzero(records["errno"])) if n_refused is None else n_refused
         self.count_sent(len(records) - n_refused, n_refused)
 
     def count_sent(self, n_sent: int, n_refused: int) -> None:
-        """Count packets of a sender whose log is not kept."""
+        """Count packets of a sender, whether logged or not."""
         self.n_sent += n_sent
         self.n_refused += n_refused
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 
 import msgspec
@@ -10,20 +9,19 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from harness.errors import errno_text
-from harness.model import Endpoint, SenderInfo
+from harness.model import SenderInfo
 from harness.net import Pace, SenderSocket, Ticker, open_sender
 from harness.run.flat_out import Answered, FlatOutStream
 from harness.run.plan import COALESCE_BELOW_NS, StreamPlan
 from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
+from harness.run.send_log import SendLog, first_unsent
 from harness.run.undisturbed import collect_garbage_seldom
-from harness.traffic import END_COPIES, END_SPACING_NS, PIECE, Impairment, Probes, StampedLog, StreamSender
+from harness.traffic import END_COPIES, END_SPACING_NS, PIECE, Impairment, Probes, StreamSender
 
 COALESCE_NS, OFFLOAD_COALESCE_NS = 250_000, 1_000_000
 """Streams with a shorter interval than COALESCE_BELOW_NS are sent in groups this far apart: late by that at most."""
 
-MAX_ERRNO_EVENTS = 20
 TURN_NS, TURNS_AT_ONCE = 20_000_000, 3
 """A stream that is alone and has no time to wait lets the event loop have its turn this often. At full rate that is
 when it is logged. The event loop has to wait for so many, and the route is held for as long: a turn of its own takes as
@@ -32,9 +30,8 @@ long as a hundred packets."""
 LOG_NS = 1_000_000_000
 """A precise stream is logged this often, which makes some probes late where the interval is 100 us."""
 
-SETTLE_S, SETTLE_ROWS = 0.1, 128
-"""Transmit stamps are read this often, and when so many packets wait: reading one by one costs ten times as much. The
-smallest queue that systems give by default has room for twice as many."""
+SETTLE_S = 0.1
+"""Transmit stamps are read this often at least."""
 
 CAPACITY, ALONE_CAPACITY, OFFLOAD_CAPACITY = 512, 1024, 4096
 """Probes handed to the kernel at a time at most: of one stream among others, of one alone, and with offload. It is some
@@ -46,9 +43,6 @@ many probes at least."""
 
 PRECISE_PIECE = 65_536
 """Due times of a precise stream computed ahead: seconds' worth of them."""
-
-_TAKEN = np.zeros(1, np.uint16)
-"""The errno of a probe that the kernel took."""
 
 
 class Sending:
@@ -64,16 +58,14 @@ class Sending:
         self.plan, self.recorder = plan, recorder
         self.impairment = Impairment(plan.impairment) if plan.impairment else None
         self.stop = trio.Event()
-        self._stamped = StampedLog() if plan.tx_stamps else None
-        self._errno = self._n_errno_events = 0
-        self._is_counting = False
+        self._log = SendLog(plan, recorder)
         self._send_row: Callable[[], int] | None = None
         self._pace: Pace | None = None
 
     @property
     def _is_bare(self) -> bool:
         """Whether what becomes of a probe is known when the kernel has answered, and each is sent as it is."""
-        return self._stamped is None and self.impairment is None
+        return self._log.stamped is None and self.impairment is None
 
     @property
     def _is_flat_out(self) -> bool:
@@ -114,11 +106,12 @@ class Sending:
         )
 
     def settled(self, info: SenderInfo) -> SenderInfo:
-        """Return the manifest's entry of a stream that is over: who stamped it, and for how many packets not."""
-        if self._stamped is None:
+        """Return the manifest's entry of a stream that is over: what was counted, who stamped it, and what not."""
+        info, stamped = msgspec.structs.replace(info, counted=self._log.count), self._log.stamped
+        if stamped is None:
             return info
         return msgspec.structs.replace(
-            info, tx_source="kernel" if self._stamped.n_stamped else "user", tx_missing=self._stamped.n_missing
+            info, tx_source="kernel" if stamped.n_stamped else "user", tx_missing=stamped.n_missing
         )
 
     async def run(self, socket: SenderSocket, start_ns: int) -> None:
@@ -140,7 +133,7 @@ class Sending:
             run=socket.run_length(plan.size),
             piece=PRECISE_PIECE if plan.precise else PIECE,
         )
-        self._is_counting = plan.offload and self.recorder.is_counting  # from the start: because the user asked for it
+        self._log.begin(self.info(start_ns, socket))
         coalesce_ns = OFFLOAD_COALESCE_NS if plan.offload else COALESCE_NS
         coalesce_ns = coalesce_ns if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         is_watching = (self.is_alone or plan.precise) and not coalesce_ns and plan.schedule.interval_ns > 0
@@ -164,7 +157,7 @@ class Sending:
                 with trio.CancelScope(shield=True), trio.move_on_after(2 * END_COPIES * END_SPACING_NS / 1e9):
                     await self._tell_end(sender, socket, ticker)
             finally:
-                self._settle(socket, is_last=True)
+                self._log.settle(socket, is_last=True)
 
     async def _send_all(self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, coalesce_ns: int) -> None:
         """Send what is due whenever something is, and nothing before."""
@@ -198,20 +191,10 @@ class Sending:
                 try:
                     unsettled = stream.send_until(clock.now_ns() + TURN_NS)
                 finally:
-                    self._log_turn(stream)
+                    self._log.turn(stream)
                 if unsettled is not None:
                     await self._settle_batch(sender, socket, unsettled)
                     break
-
-    def _log_turn(self, stream: FlatOutStream) -> None:
-        """Log probes that the kernel took."""
-        if self._errno and stream.n_unlogged:
-            self._note_refusals(_TAKEN)
-        if self._is_counting:
-            self.recorder.count_sent(stream.n_unlogged, 0)
-            stream.skip_log()
-        else:
-            self.recorder.sent(stream.take_log(), n_refused=0)
 
     async def _send_precisely(
         self, sender: StreamSender, socket: SenderSocket, ticker: Ticker, pace: Pace, send_row: Callable[[], int]
@@ -228,67 +211,20 @@ class Sending:
                 n_sent = stream.send_block(due_ns + pace.span_ns)
                 is_logged = due_ns >= log_ns
                 if stream.is_changed or is_logged:
-                    self._log_block(stream)
+                    self._log.block(stream)
                     log_ns = due_ns + LOG_NS
                 if stream.is_full:
                     await socket.wait_writable()
                 elif not n_sent:  # the catch-up limit is reached
                     await ticker.wait_until(clock.to_monotonic(clock.now_ns()) + COALESCE_NS)
         finally:
-            self._log_block(stream)
-
-    def _log_block(self, stream: PreciseStream) -> None:
-        """Log probes that the kernel took or refused."""
-        rows = stream.take_log()
-        if stream.is_changed:
-            self._note_refusals(rows["errno"])
-        if self._is_counting:
-            n_refused = int(np.count_nonzero(rows["errno"]))
-            self.recorder.count_sent(len(rows) - n_refused, n_refused)
-        else:
-            self.recorder.sent(rows)
+            self._log.block(stream)
 
     async def _keep_settling(self, socket: SenderSocket) -> None:
         """Take stamps while a slow stream waits for its next packet."""
-        while self._stamped is not None:
+        while self._log.stamped is not None:
             await trio.sleep(SETTLE_S)
-            self._settle(socket)
-
-    def _log(self, sender: StreamSender, socket: SenderSocket, batch: Answered) -> int:
-        """Log the probes that the kernel took or refused, and return how many; after an EAGAIN all are still to go.
-
-        With transmit stamps their rows wait for those.
-        """
-        probes, errnos = batch.probes, batch.errnos
-        n, n_refused = len(errnos), int(np.count_nonzero(errnos))
-        if n_refused:
-            n = first_unsent(errnos)
-            errnos = errnos[:n]
-            n_refused = int(np.count_nonzero(errnos))
-        if n_refused or self._errno:
-            self._note_refusals(errnos)
-        if self._is_counting:
-            self.recorder.count_sent(n - n_refused, n_refused)
-            return n
-        rows = sender.log(Probes(probes.first_seq, probes.due_ns[:n], probes.data[:n]), batch.tx_ns, errnos)
-        if self._stamped is None:
-            self.recorder.sent(rows)
-        else:
-            self._stamped.add(rows, batch.first_number)
-            if len(self._stamped) >= SETTLE_ROWS:
-                self._settle(socket)
-        return n
-
-    def _settle(self, socket: SenderSocket, *, is_last: bool = False) -> None:
-        """Take the stamps that came, and log what waits for none any more; at last all."""
-        if self._stamped is None:
-            return
-        numbers, realtime_ns = socket.take_tx_stamps()
-        if len(numbers):
-            self._stamped.stamp(numbers, self.recorder.clock.to_run_time(realtime_ns))
-        rows = self._stamped.release(None if is_last else self.recorder.clock.now_ns())
-        if len(rows):
-            self.recorder.sent(rows)
+            self._log.settle(socket)
 
     async def _cancel_on_stop(self, scope: trio.CancelScope) -> None:
         await self.stop.wait()
@@ -304,8 +240,8 @@ class Sending:
             leaving = self.impairment.apply(probes.seq, probes.due_ns - sender.start_ns, probes.data)
             tx_ns = now_ns()
             refused = await self._push(socket, leaving)
-            self._note_refusals(refused)
-            self.recorder.sent(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
+            self._log.note_refusals(refused)
+            self._log.rows(sender.log(probes, tx_ns, np.zeros(len(probes), dtype=np.uint16)))
             return
         if len(probes) == 1 and self._send_row is not None:
             # between the stamp and the system call nothing that need not be: it would count as delay
@@ -319,7 +255,7 @@ class Sending:
 
     async def _settle_batch(self, sender: StreamSender, socket: SenderSocket, batch: Answered) -> None:
         """Log what the kernel answered to a batch, and hand it the rest as soon as it has room for it."""
-        place = self._log(sender, socket, batch)
+        place = self._log.batch(sender, socket, batch)
         while place < len(batch.probes):
             # the send buffer is full: wait, stamp again, go on; the schedule waits for nobody
             await socket.wait_writable()
@@ -327,26 +263,7 @@ class Sending:
             tx_ns, first = self.recorder.clock.now_ns(), socket.next_number
             sender.stamp(rest.data, rest.seq, tx_ns)
             errnos = socket.send_nowait(sender.whole(rest.data))
-            place += self._log(sender, socket, Answered(rest, tx_ns, errnos, first))
-
-    def _note_refusals(self, errnos: NDArray[np.uint16]) -> None:
-        """Make an event of each change between sending and being refused; the log has each packet's errno."""
-        is_as_before = not self._errno and not np.count_nonzero(errnos)  # nearly always: sent, and no refusal before
-        if is_as_before or not len(errnos) or self._n_errno_events >= MAX_ERRNO_EVENTS:
-            return
-        last = int(errnos[-1])
-        refused = [number for number in np.unique(errnos).tolist() if number not in (0, self._errno)]
-        for number in refused:
-            self._event(f"send to {self.plan.group} refused: {errno_text(number)}{remedy(number, self.plan.group)}")
-        if last == 0 and (self._errno or refused):
-            self._event(f"send to {self.plan.group} works again")
-        self._errno = last
-
-    def _event(self, text: str) -> None:
-        self._n_errno_events += 1
-        if self._n_errno_events == MAX_ERRNO_EVENTS:
-            text += "; further changes are in the sender's log only"
-        self.recorder.event("errno", text)
+            place += self._log.batch(sender, socket, Answered(rest, tx_ns, errnos, first))
 
     async def _push(self, socket: SenderSocket, data: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Send rows whose log does not matter one by one; return their error numbers."""
@@ -374,23 +291,3 @@ class Sending:
 def batch_capacity(size: int, *, offload: bool = False) -> int:
     """Return how many probes of a size are handed to the kernel at a time at most, of a stream that is alone."""
     return OFFLOAD_CAPACITY if offload else max(LEAST_CAPACITY, min(ALONE_CAPACITY, BATCH_BYTES // size))
-
-
-def remedy(number: int, group: Endpoint) -> str:
-    """Return the setting that usually explains a refused send, "; ..." or ""."""
-    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH) and group.is_multicast:
-        table = "ff00::/8" if group.version == 6 else "224.0.0.0/4"
-        return f"; no route to {table} that way: name an interface, or add a route for it"
-    if number == errno.EPERM:
-        return "; a local firewall rule refuses it (nft list ruleset)"
-    if number == errno.ECONNREFUSED:
-        return "; nobody listens on that port there"
-    if number == errno.EMSGSIZE:
-        return "; larger than the path takes, choose a smaller --size"
-    return ""
-
-
-def first_unsent(errnos: NDArray[np.uint16]) -> int:
-    """Return the place of the first packet that only has to wait (EAGAIN), or how many there are."""
-    waiting = np.flatnonzero(errnos == errno.EAGAIN)
-    return int(waiting[0]) if len(waiting) else len(errnos)

@@ -183,6 +183,12 @@ class RunWriter:
         with self._memory_lock:
             return self._packets.is_nearly_full
 
+    @property
+    def is_sent_behind(self) -> bool:
+        """The same of the sender's own log."""
+        with self._memory_lock:
+            return self._sent.is_nearly_full
+
     def append_packets(self, rows: PacketArray) -> None:
         """Add packets received, shape (n,), PACKET_DTYPE, n = 0 allowed; they are copied.
 

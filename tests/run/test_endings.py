@@ -19,20 +19,48 @@ from harness.analysis import analyze_recording
 from harness.model import PACKET_DTYPE
 from harness.store import open_run
 
-
-def harness(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+PATIENCE_S = 60.0
+"""How long a program may take for what it does in one second on a machine that has nothing else to do."""
 
 
-def wait_for(path: Path, seconds: float = 20.0, *, n_bytes: int = 1) -> None:
+class Programs:
+    """The programs of one test, with its directory as theirs; none of them outlives it."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd, self._started = cwd, list[subprocess.Popen[str]]()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *arguments],
+            cwd=self.cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def receive(self, group: str, *more: str) -> subprocess.Popen[str]:
+        return self.start("receive", group, "--interface", "127.0.0.1", "--output", "rx", "--buffer", "4MB", *more)
+
+    def end(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.communicate(timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    found = Programs(tmp_path)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def wait_for(path: Path, *, n_bytes: int = 1) -> None:
     """Wait until a file has so many bytes."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while not (path.exists() and path.stat().st_size >= n_bytes):
         assert time.monotonic() < deadline, f"{path} did not come"
         time.sleep(0.02)
@@ -41,32 +69,26 @@ def wait_for(path: Path, seconds: float = 20.0, *, n_bytes: int = 1) -> None:
 SEND = ("--interface", "127.0.0.1", "--rate", "500pps", "--duration", "60s")  # ends by itself if a test does not end it
 
 
+def bytes_of(n_packets: int) -> int:
+    return n_packets * PACKET_DTYPE.itemsize
+
+
 @pytest.fixture
-def endless_sender(tmp_path: Path) -> Iterator[str]:
+def endless_sender(programs: Programs) -> str:
     """Send to a group of its own until the test is over."""
     group = f"239.255.80.{os.getpid() % 200 + 1}:5082"
-    process = harness("send", group, *SEND, "--output", str(tmp_path / "tx"), cwd=tmp_path)
-    try:
-        yield group
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-
-
-def receive(group: str, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
-    return harness(
-        "receive", group, "--interface", "127.0.0.1", "--output", "rx", "--buffer", "4MB", *more, cwd=tmp_path
-    )  # fmt: skip
+    programs.start("send", group, *SEND, "--output", "tx")
+    return group
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_ends_cleanly_and_keeps_everything(
-    number: signal.Signals, endless_sender: str, tmp_path: Path
+    number: signal.Signals, endless_sender: str, programs: Programs, tmp_path: Path
 ) -> None:
-    process = receive(endless_sender, tmp_path, "--json")
-    wait_for(tmp_path / "rx" / "packets.bin", n_bytes=301 * PACKET_DTYPE.itemsize)
+    process = programs.receive(endless_sender, "--json")
+    wait_for(tmp_path / "rx" / "packets.bin", n_bytes=bytes_of(301))
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "Traceback" not in err
     reader = open_run(tmp_path / "rx")
@@ -78,12 +100,13 @@ def test_interrupt_ends_cleanly_and_keeps_everything(
     assert (tmp_path / "rx" / "report.html").exists()
 
 
-def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, tmp_path: Path) -> None:
-    process = receive(endless_sender, tmp_path)
-    wait_for(tmp_path / "rx" / "packets.crc")
-    time.sleep(1.2)
+def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, programs: Programs, tmp_path: Path) -> None:
+    process = programs.receive(endless_sender)
+    wait_for(tmp_path / "rx" / "packets.bin", n_bytes=bytes_of(400))
+    size = (tmp_path / "rx" / "packets.crc").stat().st_size
+    wait_for(tmp_path / "rx" / "packets.crc", n_bytes=size + 1)  # so what stood before is committed
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE_S)
     summary = analyze_recording(tmp_path / "rx")
     (stream,) = summary.streams
     assert stream.received >= 400
@@ -91,16 +114,19 @@ def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, tmp_path
     assert stream.windows == [] or {window.kind for window in stream.windows} <= {"late_start"}
 
 
-def test_sender_that_is_killed_leaves_a_stop_and_no_excuse(tmp_path: Path) -> None:
+def test_sender_that_is_killed_leaves_a_stop_and_no_excuse(programs: Programs, tmp_path: Path) -> None:
     group = f"239.255.81.{os.getpid() % 200 + 1}:5082"
-    receiver = receive(group, tmp_path, "--duration", "3s")
-    sender = harness("send", group, *SEND, "--output", "tx", cwd=tmp_path)
-    wait_for(tmp_path / "rx" / "packets.crc")
+    receiver = programs.receive(group)
+    sender = programs.start("send", group, *SEND, "--output", "tx")
+    wait_for(tmp_path / "rx" / "packets.bin", n_bytes=bytes_of(100))
     sender.kill()
-    sender.communicate(timeout=20)
-    _, err = receiver.communicate(timeout=30)
+    sender.communicate(timeout=PATIENCE_S)
+    time.sleep(1.0)  # of silence
+    receiver.send_signal(signal.SIGINT)
+    _, err = receiver.communicate(timeout=PATIENCE_S)
     assert receiver.returncode == 0, err
     (stream,) = analyze_recording(tmp_path / "rx").streams
+    assert stream.received >= 100
     assert stream.windows[-1].kind == "stopped_or_ended"
 
 
@@ -130,14 +156,14 @@ def test_full_disk_ends_the_run_with_one_line_and_all_that_fitted(endless_sender
     assert "packets were recorded and are readable" in str(reader.manifest.end.error)
 
 
-def test_timeout_without_a_packet_fails_and_says_so(tmp_path: Path) -> None:
-    process = receive("239.255.82.1:5083", tmp_path, "--timeout", "300ms")
-    _, err = process.communicate(timeout=30)
+def test_timeout_without_a_packet_fails_and_says_so(programs: Programs) -> None:
+    process = programs.receive("239.255.82.1:5083", "--timeout", "300ms")
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "nothing was received within the timeout" in err
 
 
-def test_hostile_datagrams_are_rejected_and_change_nothing_else(tmp_path: Path) -> None:
+def test_hostile_datagrams_are_rejected_and_change_nothing_else(programs: Programs, tmp_path: Path) -> None:
     group, port = f"239.255.83.{os.getpid() % 200 + 1}", 5084
     stop, n_sent = threading.Event(), [0]
 
@@ -167,12 +193,11 @@ def test_hostile_datagrams_are_rejected_and_change_nothing_else(tmp_path: Path) 
     flooder = threading.Thread(target=flood)
     flooder.start()
     try:
-        receiver = receive(f"{group}:{port}", tmp_path, "--buffer", "32MB", "--json")
-        time.sleep(1.0)
-        sender = harness("send", f"{group}:{port}", *SEND, "--count", "800", "--output", "tx", cwd=tmp_path)
-        sender.communicate(timeout=30)
+        receiver = programs.receive(f"{group}:{port}", "--buffer", "32MB", "--json")
+        wait_for(tmp_path / "rx" / "events.jsonl")  # it has joined
+        programs.start("send", f"{group}:{port}", *SEND, "--count", "800", "--output", "tx")
         # the flood goes on, so the damaged headers of unknown flows keep coming; the stream's own end ends the run
-        out, err = receiver.communicate(timeout=60)
+        out, err = receiver.communicate(timeout=PATIENCE_S)
     finally:
         stop.set()
         flooder.join()

@@ -1,0 +1,62 @@
+"""Counting what was sent, where it is not logged packet by packet."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analyzer.sketch import Sketch
+from harness.model import Distribution, SentCount
+
+FOLD_VALUES, FOLD_ARRAYS = 16_384, 1_024
+"""So many values, or arrays of them, wait for the distribution at most: one by one they cost many times as much."""
+
+
+class SentCounter:
+    """Counts the packets of one stream from a number on.
+
+    >>> counter = SentCounter(5)
+    >>> counter.add(2, 7, np.array([100, 300]))
+    >>> count = counter.count()
+    >>> count.first_seq, count.end_seq, count.sent, count.lateness.mean_ns
+    (5, 7, 2, 200.0)
+    """
+
+    def __init__(self, first_seq: int) -> None:
+        self._first_seq = self._end_seq = first_seq
+        self._n_sent = 0
+        self._lateness = Sketch()
+        self._unfolded: list[NDArray[np.int64]] = []
+        self._n_unfolded = 0
+
+    @property
+    def beginning(self) -> SentCount:
+        """What stands in the manifest until the stream is over."""
+        return SentCount(first_seq=self._first_seq)
+
+    def add(self, n_sent: int, end_seq: int, lateness_ns: NDArray[np.int64] | None = None) -> None:
+        """Count packets that left, of those with numbers below `end_seq`.
+
+        Args:
+          n_sent: how many left.
+          end_seq: the number after the last one that left or was refused.
+          lateness_ns: from due to sent, shape (n_sent,); None for packets that are never late.
+        """
+        self._n_sent, self._end_seq = self._n_sent + n_sent, max(self._end_seq, end_seq)
+        if lateness_ns is None:
+            return
+        self._unfolded.append(lateness_ns)
+        self._n_unfolded += len(lateness_ns)
+        if self._n_unfolded >= FOLD_VALUES or len(self._unfolded) >= FOLD_ARRAYS:
+            self._fold()
+
+    def count(self) -> SentCount:
+        """Return what was counted."""
+        self._fold()
+        lateness: Distribution = self._lateness.distribution()
+        return SentCount(first_seq=self._first_seq, end_seq=self._end_seq, sent=self._n_sent, lateness=lateness)
+
+    def _fold(self) -> None:
+        if self._unfolded:
+            self._lateness.add(np.concatenate(self._unfolded))
+            self._unfolded, self._n_unfolded = [], 0
