@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis import analyze_recording
 from harness.cli import main
-from harness.model.search import SearchResult
+from harness.model.search import SearchResult, SearchTrial, TrialVerdict
 from harness.plots.search import search_figure
 from harness.plots.style import encode
 from harness.search import finding, format_search
@@ -92,6 +92,37 @@ def test_finding_names_the_limit(changes: dict[str, object], sentence: str) -> N
     assert finding(found) == sentence
     assert format_search(found).splitlines()[0].lower().startswith(sentence.lower()[:20])
     assert encode(search_figure(found, sentence), "svg").startswith(b"<?xml")
+
+
+def trial(number: int, asked_pps: float, offered_pps: float, verdict: TrialVerdict) -> SearchTrial:
+    lost = 0 if verdict in ("loss-free", "sender-limited") else 500
+    return SearchTrial(
+        number=number, asked_pps=asked_pps, offered_pps=offered_pps, duration_ns=10**9, scheduled=1000, sent=1000,
+        received=1000 - lost, lost=lost, own_buffer=lost if verdict == "own-buffer" else 0, loss_ratio=lost / 1000,
+        late_max_ns=None, verdict=verdict,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("throughput_pps", [1e3, 3e4, 2e5])
+@pytest.mark.parametrize("verdict", ["loss", "own-buffer", "sender-limited"])
+def test_figure_reaches_to_what_was_offered_and_its_label_stays_inside(
+    throughput_pps: float, verdict: TrialVerdict
+) -> None:
+    offered = [(1e9, 3e5), (1e3, 1e3), (throughput_pps, throughput_pps), (2.2e5, 2.2e5)]
+    verdicts: list[TrialVerdict] = [verdict, "loss-free", "loss-free", verdict]
+    trials = [trial(k + 1, *rates, said) for k, (rates, said) in enumerate(zip(offered, verdicts, strict=True))]
+    figure = search_figure(
+        result(trials=trials, throughput_pps=throughput_pps, upper_bound_pps=2.2e5, end="resolved"), "what was found"
+    )
+    encode(figure, "png")  # lays it out
+    axes = figure.axes[0]
+    left, right = axes.get_xlim()
+    assert left == 0
+    assert right == pytest.approx(1.04 * (6e5 if verdict == "sender-limited" else 3e5))
+    (label,) = axes.texts
+    frame, text = axes.get_window_extent(), label.get_window_extent()
+    assert frame.x0 <= text.x0 < text.x1 <= frame.x1
+    assert frame.y0 <= text.y0 < text.y1 <= frame.y1
 
 
 def test_runs_that_the_own_buffer_dropped_are_not_called_the_networks_loss(tmp_path: Path) -> None:
