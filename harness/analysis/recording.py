@@ -291,7 +291,7 @@ def _counted_note(stream_id: int, counted: SentCount) -> str:
     note = f"stream {stream_id}: packets sent were counted{since}, not logged one by one"
     if counted.sent is None:
         return f"{note}, and the run did not live to write how many"
-    return f"{note}; the sender's lateness is that of the packets before" if since else note
+    return f"{note}; the sender's lateness is that of the packets before" if since and counted.lateness.n else note
 
 
 def _host_notes(hosts: list[HostInfo]) -> list[str]:

@@ -23,7 +23,7 @@ def bench_figure(result: BenchResult) -> Figure:
     rows = [row for row in result.rows if sum(figure.median is not None for figure in row.figures) > 1]
     known = [row for row in result.rows if row.is_reached is not None]
     title = f"{sum(bool(row.is_reached) for row in known)} of {len(known)} goals reached"
-    subtitle = f"Medians (bars) of turns (dots) · {result.place} · {result.n_cpus} CPUs"
+    subtitle = f"Medians of the rounds (bars), and all turns (dots) · {result.place} · {result.n_cpus} CPUs"
     footer = [f"load {' to '.join(f'{value:.1f}' for value in result.load)}; ratios hold within this run only"]
     if not rows:
         return style.message_page(title, subtitle, "No discipline with more than one tool was measured.", footer)

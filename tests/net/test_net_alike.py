@@ -43,11 +43,12 @@ def read_burst(receiver: ReceiverSocket, sender: SenderSocket, n: int, size: int
     return batch
 
 
-BURST = st.tuples(st.integers(0, 1), st.integers(1, 60), st.sampled_from([0, 63, 64, 65, 200]))
+N_OF_BURST = st.one_of(st.integers(1, 3), st.integers(1, 60))
+BURST = st.tuples(st.integers(0, 1), N_OF_BURST, st.sampled_from([0, 63, 64, 65, 200]))
 
 
 @settings(max_examples=40, deadline=None)
-@given(bursts=st.lists(st.lists(BURST, min_size=1, max_size=3), min_size=2, max_size=8))
+@given(bursts=st.lists(st.lists(BURST, min_size=1, max_size=3), min_size=2, max_size=12))
 def test_any_bursts_of_two_senders_are_read_as_one_by_one(bursts: list[list[tuple[int, int, int]]]) -> None:
     endpoint = group()
     wanted = [Membership(endpoint, "lo")]
@@ -85,6 +86,22 @@ def test_a_known_stream_is_compared_and_what_differs_is_looked_at() -> None:
         assert isinstance(found, Datagrams)
         assert set(found.meta["ttl"]) == {4}
         assert isinstance(read_burst(receiver, first, 40, size=81), Alike)  # ten rows of another teach nothing
+
+
+def test_of_a_slow_stream_the_second_of_two_that_say_the_same_is_learned() -> None:
+    endpoint = group()
+    (receiver,) = open_receiver([Membership(endpoint, "lo")])
+    first, second = (open_sender(endpoint, interface="lo", ttl=ttl) for ttl in (3, 4))
+    with receiver, first, second:
+        for _ in range(3):  # the first has the layout of the control messages learned
+            assert isinstance(read_burst(receiver, first, 1), Datagrams)
+        for _ in range(5):
+            found = read_burst(receiver, first, 1)
+            assert isinstance(found, Alike)
+            assert (int(found.meta["ttl"][0]), int(found.meta["size"][0])) == (3, 80)
+        for _ in range(5):  # by turns, nothing new is learned, and what was is still known
+            assert isinstance(read_burst(receiver, second, 1), Datagrams)
+            assert isinstance(read_burst(receiver, first, 1), Alike)
 
 
 def test_the_first_drop_is_heard_of_and_further_reads_are_compared_again() -> None:
