@@ -1,6 +1,7 @@
 """The scenarios are the tests: each provokes its cause in a lab, and the diagnosis names it from the evidence alone."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,9 @@ from harness.units import NS_PER_S
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 N_HEALTHY = 6
+JOBS = 2 * (os.cpu_count() or 1)
+"""Labs side by side: not so many that they take all of the machine from the tests that run meanwhile."""
+
 ENTRIES = entries()
 SHARP = {"host-firewall": 5_000_000, "host-firewall-v6": 5_000_000}
 """Scenarios whose drop-out has the impairment's own edges, and the interval of their packets in ns."""
@@ -32,10 +36,9 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     netns.require_lab()
     output = tmp_path_factory.mktemp("lab") / "runs"
     names = [entry.name for entry in ENTRIES] + ["+".join(pair) for pair in PAIRS[:3]]
-    command = [sys.executable, "-m", "harness", "lab", "run", *names, "--healthy", str(N_HEALTHY), "--json"]
-    done = subprocess.run(
-        [*command, "--output", str(output)], stdout=subprocess.PIPE, text=True, timeout=800, check=False
-    )
+    how = ["--jobs", str(JOBS), "--healthy", str(N_HEALTHY), "--json", "--output", str(output)]
+    command = [sys.executable, "-m", "harness", "lab", "run", *names, *how]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=800, check=False)
     return msgspec.json.decode(done.stdout, type=Matrix)
 
 

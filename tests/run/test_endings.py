@@ -77,7 +77,7 @@ def bytes_of(n_packets: int) -> int:
 def endless_sender(programs: Programs) -> str:
     """Send to a group of its own until the test is over."""
     group = f"239.255.80.{os.getpid() % 200 + 1}:5082"
-    programs.start("send", group, *SEND, "--output", "tx")
+    programs.start("send", group, *SEND, "--no-report", "--output", "tx")
     return group
 
 
@@ -101,7 +101,7 @@ def test_interrupt_ends_cleanly_and_keeps_everything(
 
 
 def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, programs: Programs, tmp_path: Path) -> None:
-    process = programs.receive(endless_sender)
+    process = programs.receive(endless_sender, "--no-report")
     wait_for(tmp_path / "rx" / "packets.bin", n_bytes=bytes_of(400))
     size = (tmp_path / "rx" / "packets.crc").stat().st_size
     wait_for(tmp_path / "rx" / "packets.crc", n_bytes=size + 1)  # so what stood before is committed
@@ -116,8 +116,8 @@ def test_kill_keeps_what_was_committed_and_says_so(endless_sender: str, programs
 
 def test_sender_that_is_killed_leaves_a_stop_and_no_excuse(programs: Programs, tmp_path: Path) -> None:
     group = f"239.255.81.{os.getpid() % 200 + 1}:5082"
-    receiver = programs.receive(group)
-    sender = programs.start("send", group, *SEND, "--output", "tx")
+    receiver = programs.receive(group, "--no-report")
+    sender = programs.start("send", group, *SEND, "--no-report", "--output", "tx")
     wait_for(tmp_path / "rx" / "packets.bin", n_bytes=bytes_of(100))
     sender.kill()
     sender.communicate(timeout=PATIENCE_S)
@@ -157,7 +157,7 @@ def test_full_disk_ends_the_run_with_one_line_and_all_that_fitted(endless_sender
 
 
 def test_timeout_without_a_packet_fails_and_says_so(programs: Programs) -> None:
-    process = programs.receive("239.255.82.1:5083", "--timeout", "300ms")
+    process = programs.receive("239.255.82.1:5083", "--timeout", "300ms", "--no-report")
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "nothing was received within the timeout" in err
@@ -193,9 +193,9 @@ def test_hostile_datagrams_are_rejected_and_change_nothing_else(programs: Progra
     flooder = threading.Thread(target=flood)
     flooder.start()
     try:
-        receiver = programs.receive(f"{group}:{port}", "--buffer", "32MB", "--json")
+        receiver = programs.receive(f"{group}:{port}", "--buffer", "32MB", "--no-report", "--json")
         wait_for(tmp_path / "rx" / "events.jsonl")  # it has joined
-        programs.start("send", f"{group}:{port}", *SEND, "--count", "800", "--output", "tx")
+        programs.start("send", f"{group}:{port}", *SEND, "--count", "800", "--no-report", "--output", "tx")
         # the flood goes on, so the damaged headers of unknown flows keep coming; the stream's own end ends the run
         out, err = receiver.communicate(timeout=PATIENCE_S)
     finally:
