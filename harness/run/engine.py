@@ -141,7 +141,6 @@ class Run:
         self.witnesses.open()
         with contextlib.ExitStack() as opened:
             sockets = [opened.enter_context(sending.open()) for sending in self.sendings]
-            await self.recorder.flush()  # before the start is fixed: a slow disk must not make the first packets late
             if begin is None:
                 self.started_ns = self.clock.now_ns() + (START_DELAY_NS if sockets else 0)
                 self._start_where_it_is_quiet()

@@ -214,3 +214,20 @@ def test_counting_run_that_is_killed_leaves_no_account_and_says_so(tmp_path: Pat
     summary = analyze_recording(tmp_path / "run")
     assert summary.senders == []
     assert any("were counted" in note and "did not live to write how many" in note for note in summary.notes)
+
+
+def test_disk_that_takes_its_time_makes_no_packet_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    def slow(_descriptor: int) -> None:
+        slept.append(0.4)
+        time.sleep(slept[-1])
+
+    monkeypatch.setattr("os.fsync", slow)
+    monkeypatch.setattr("os.fdatasync", slow)
+    text = f'[[stream]]\ngroup = "{GROUP}"\ninterface = "127.0.0.1"\nrate = "100pps"\ncount = 50\n'
+    perform(parse_scenario(text, "x"), output=tmp_path / "run", command=[])
+    (sender,) = analyze_recording(tmp_path / "run").senders
+    assert sum(slept) > 3
+    assert sender.lateness.maximum_ns is not None
+    assert sender.lateness.maximum_ns < 1e9
