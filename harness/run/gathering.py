@@ -40,7 +40,7 @@ _LONGER = 2
 """A pause is so many times as long as the one before at most, from the least on: a stream that begins is soon quicker
 than its first datagrams let expect."""
 
-_DATAGRAM_BYTES = 2304
+DATAGRAM_BYTES = 2304
 """What one datagram takes of a receive buffer by the kernel's accounting, up to the MTU of Ethernet, until measured."""
 
 _LEAST_DATAGRAM_BYTES = 256
@@ -75,7 +75,7 @@ class Gathering:
         self._waiting_bytes: int | None = None
         self._looked_ns = 0
         self._n_pauses = self._n_rows = 0
-        self._datagram_bytes = float(_DATAGRAM_BYTES)
+        self._datagram_bytes = float(DATAGRAM_BYTES)
         self._per_ns = 0.0
         self._most_ns = LEAST_PAUSE_NS
 

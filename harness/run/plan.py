@@ -6,7 +6,10 @@ import ipaddress
 import os
 import random
 import secrets
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import msgspec
 
 from harness.errors import InterfaceError, UsageError
 from harness.limits import with_profile
-from harness.model import Endpoint, Membership, parse_address, parse_endpoint
+from harness.model import Endpoint, Interface, Membership, parse_address, parse_endpoint
 from harness.model.scenario import Expect, Impair, Receiver, Scenario, Stream, TimedEvent
 from harness.model.scenario_hosts import host_of, receiver_label
 from harness.model.witness import WitnessKind
@@ -32,6 +35,9 @@ COALESCE_BELOW_NS = 50_000
 KEPT_BYTES = 2048
 """Bytes of each payload that a receiver keeps: what an Ethernet frame carries, so that its pattern can be checked."""
 
+
+Find = Callable[[str], Interface]
+"""Finds an interface by name, address or index."""
 
 SSM_V4 = ipaddress.ip_network("232.0.0.0/8")
 
@@ -136,15 +142,15 @@ def resolve(scenario: Scenario, folder: Path = Path(), *, is_part: bool = False)
     # Numbers instead of a profile's name: the manifest then tells by which limits the run was judged, for good.
     scenario = msgspec.structs.replace(scenario, expect=with_profile(scenario.expect, folder))
     chance = random.Random(scenario.seed)
-    streams = tuple(_stream(place, stream, chance, folder) for place, stream in enumerate(scenario.stream))
-    identities = [(stream.stream_id, str(stream.group)) for stream in streams]
-    for identity in identities:
-        if identities.count(identity) > 1:
-            raise UsageError(f"two streams with id {identity[0]} to {identity[1]}; give each its own --stream")
+    find = cache(find_interface)  # there may be a thousand groups
+    streams = tuple(_stream(place, stream, chance, folder, find) for place, stream in enumerate(scenario.stream))
+    for (number, group), n in Counter((stream.stream_id, str(stream.group)) for stream in streams).items():
+        if n > 1:
+            raise UsageError(f"two streams with id {number} to {group}; give each its own --stream")
     for stream in streams:
         _check_precise(stream, is_alone=len(streams) == 1 and not scenario.receiver)
     is_counting = scenario.record == "counters"
-    receivers = tuple(_receiver(receiver, is_counting) for receiver in scenario.receiver)
+    receivers = tuple(_receiver(receiver, is_counting, find) for receiver in scenario.receiver)
     events = tuple(event_plan(_named_here(event, scenario)) for event in scenario.event)
     duration_ns = parse_duration(scenario.duration) if scenario.duration else None
     if not is_part:
@@ -211,7 +217,7 @@ def check_endless(scenario: Scenario) -> None:
         raise UsageError(f"stream to {endless[0].group} never ends; give it a count or a duration, or the run one")
 
 
-def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> StreamPlan:
+def _stream(place: int, stream: Stream, chance: random.Random, folder: Path, find: Find) -> StreamPlan:
     group = parse_endpoint(stream.group)
     size, rate = parse_size(stream.size), parse_rate(stream.rate)
     check_size(size)
@@ -234,7 +240,7 @@ def _stream(place: int, stream: Stream, chance: random.Random, folder: Path) -> 
         stream_id=stream.stream if stream.stream is not None else place + 1,
         epoch=secrets.randbits(32),
         group=group,
-        interface=_interface(stream.interface, group),
+        interface=_interface(stream.interface, group, find),
         schedule=parse_schedule(stream.schedule, rate, size, _offsets(stream.schedule, folder)),
         size=size,
         count=stream.count,
@@ -291,11 +297,11 @@ def _impairment(impair: Impair, seed: int) -> ImpairmentSpec:
     )
 
 
-def _receiver(receiver: Receiver, is_counting: bool) -> ReceiverPlan:
+def _receiver(receiver: Receiver, is_counting: bool, find: Find) -> ReceiverPlan:
     source = parse_address(receiver.source) if receiver.source else None
     groups = [parse_endpoint(group) for group in receiver.groups]
-    for group in groups:
-        if groups.count(group) > 1:
+    for group, n in Counter(groups).items():
+        if n > 1:
             raise UsageError(f"group {group} is named twice; a socket can join it once")
         if source is not None and not group.is_multicast:
             raise UsageError(f"source {source} with {group}: only a multicast group is joined for one source")
@@ -303,7 +309,7 @@ def _receiver(receiver: Receiver, is_counting: bool) -> ReceiverPlan:
     check_buffer(buffer_bytes)
     return ReceiverPlan(
         name=receiver.name,
-        memberships=tuple(Membership(group, _interface(receiver.interface, group), source) for group in groups),
+        memberships=tuple(Membership(group, _interface(receiver.interface, group, find), source) for group in groups),
         protocol=load_protocol(receiver.protocol, clock_rate=receiver.clock_rate),
         buffer_bytes=buffer_bytes,
         start_ns=parse_duration(receiver.start),
@@ -314,7 +320,7 @@ def _receiver(receiver: Receiver, is_counting: bool) -> ReceiverPlan:
     )
 
 
-def _interface(asked: str | None, group: Endpoint) -> str | None:
+def _interface(asked: str | None, group: Endpoint, find: Find) -> str | None:
     """Return the interface's name; refuse one that cannot carry the group."""
     if asked is not None and group.zone is not None and asked != group.zone:
         raise UsageError(f"{group} names the interface {group.zone}, and --interface says {asked}; use one of them")
@@ -325,7 +331,7 @@ def _interface(asked: str | None, group: Endpoint) -> str | None:
                 f"{group}: an IPv6 group is joined and sent on one interface; name it with --interface"
             )
         return None
-    interface = find_interface(text)
+    interface = find(text)
     check_usable(interface, group)
     return interface.name
 

@@ -17,6 +17,7 @@ from harness.net.platform import RxSource
 from harness.run.gathering import ENOUGH, ENOUGH_RUNS, Gathering, Rest
 from harness.run.plan import KEPT_BYTES, ReceiverPlan
 from harness.run.recorder import Recorder
+from harness.run.rounds import Rounds, Turn
 from harness.run.sparing import Sparing
 from harness.traffic import Demultiplexer
 from harness.units import NS_PER_S
@@ -64,6 +65,7 @@ class Receiving:
         self._pumps: list[trio.CancelScope] = []
         self._nursery: trio.Nursery | None = None
         self._is_stalled = False
+        self._rounds = Rounds(self._record)
         self.has_joined = trio.Event()
         self._heard_ns: dict[ReceiverSocket, int] = {}
         self._heard_before_ns: dict[Membership, int] = {}  # by sockets that are closed
@@ -125,6 +127,7 @@ class Receiving:
     def close(self) -> None:
         """Read what is still queued, take the final drop counters and close."""
         with contextlib.suppress(StorageError):  # the disk refused before, and the run says so
+            self._rounds.flush()
             for socket in self.sockets:
                 self._drain(socket)
         n_bare = sum(socket.n_without_hardware for socket in self.sockets if socket.card is not None)
@@ -148,7 +151,8 @@ class Receiving:
             datagrams = socket.receive_nowait()
             if datagrams is None or not len(datagrams):
                 return
-            self._take(socket, datagrams)
+            self._arrived(socket, datagrams)
+            self._record(datagrams)
 
     def _compare_cards(self) -> None:
         """Note how the clocks of network cards stand to realtime now; of several, the manifest has the first's."""
@@ -301,6 +305,7 @@ class Receiving:
         for pump in self._pumps:
             pump.cancel()
         self._pumps = []
+        self._rounds.flush()
 
     def _start_pump(self, socket: ReceiverSocket) -> None:
         if self._nursery is not None and not self._is_stalled:
@@ -309,10 +314,12 @@ class Receiving:
 
     async def _pump(self, socket: ReceiverSocket, scope: trio.CancelScope) -> None:
         """Read one socket until it is reopened, or the run ends."""
-        n_errors, pause_ns, n_left = 0, 0, MOST_AT_ONCE
+        n_errors, pause_ns, wait_ns, n_left = 0, 0, 0, MOST_AT_ONCE
+        may_wait = socket.rx_source != "user"  # else it is this program's reading that stamps arrivals
         enough = ENOUGH_RUNS if socket.offload else ENOUGH
         sparing = Sparing()
         gathering = Gathering(socket.buffer_granted, socket.queued_bytes, time.monotonic_ns(), enough=enough)
+        turn = Turn(self._rounds, socket.buffer_granted)
         with scope, Rest() as rest:
             while n_errors < MAX_SOCKET_ERRORS:
                 try:
@@ -320,9 +327,15 @@ class Receiving:
                         socket.unwatch()
                         await self._gather(socket, gathering, rest, pause_ns)
                         n_left = MOST_AT_ONCE
+                    elif wait_ns:
+                        socket.unwatch()
+                        await trio.sleep(wait_ns / NS_PER_S)
                     n_gathered = socket.n_gathered
-                    is_more = pause_ns > 0 or (socket.is_full and n_left > 0)
-                    datagrams = (socket.receive_nowait() if is_more else None) or await socket.receive()
+                    is_more = pause_ns + wait_ns > 0 or (socket.is_full and n_left > 0)
+                    datagrams = socket.receive_nowait() if is_more else None
+                    if datagrams is None:
+                        self._rounds.flush()
+                        datagrams = await socket.receive()
                 except trio.ClosedResourceError:
                     return  # reopened while this task was on its way here
                 except InterfaceError as exc:  # the kernel refuses a read; the next may work
@@ -334,8 +347,16 @@ class Receiving:
                     continue
                 n_errors, n_left = 0, (n_left if is_more else MOST_AT_ONCE) - 1
                 n_rows = len(datagrams.counts) if isinstance(datagrams, Runs) else len(datagrams) - n_gathered
-                pause_ns = gathering.pause_ns(max(0, n_rows), socket.is_full, time.monotonic_ns())
-                self._take(socket, datagrams)
+                now_ns, wait_ns = time.monotonic_ns(), 0
+                pause_ns = gathering.pause_ns(max(0, n_rows), socket.is_full, now_ns) if may_wait else 0
+                if may_wait and len(self._pumps) > 1 and not pause_ns and not socket.is_full:
+                    wait_ns = turn.pause_ns(max(0, n_rows), int(datagrams.heads["size"][-1]), now_ns)
+                self._arrived(socket, datagrams)
+                if wait_ns:
+                    self._rounds.add(datagrams, now_ns)
+                    continue
+                self._rounds.flush()
+                self._record(datagrams)
                 socket.keep_fronts(sparing.may_spare(self.demultiplexer.is_following, len(datagrams)))
 
     async def _gather(self, socket: ReceiverSocket, gathering: Gathering, rest: Rest, pause_ns: int) -> None:
@@ -352,14 +373,17 @@ class Receiving:
                 n_rows += socket.gather_nowait()
             pause_ns = gathering.pause_ns(n_rows, socket.is_full, time.monotonic_ns())
 
-    def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
-        """Put the packets of one batch on the run's time line and on record."""
+    def _arrived(self, socket: ReceiverSocket, datagrams: Batch) -> None:
+        """Put the arrivals of one batch on the run's time line, and note that the socket hears."""
         arrivals_ns = datagrams.arrivals_ns
         moved_ns = self.recorder.clock.to_run_time(arrivals_ns)
         if moved_ns is not arrivals_ns:
             arrivals_ns[:] = moved_ns
         if not datagrams.heads["flags"][-1] & _MISDELIVERED:
             self._heard_ns[socket] = int(arrivals_ns[-1])
+
+    def _record(self, datagrams: Batch) -> None:
+        """Put the packets of one batch, whose times are the run's, on record."""
         for records in self.demultiplexer.take(datagrams):
             if records.dtype == TRAIN_DTYPE:
                 self.recorder.trains(records)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.model import Batch, Clocks, End, Manifest, PacketArray, PacketFlag, parse_endpoint
 from harness.model.scenario import Receiver, Scenario
-from harness.net import ReceiverSocket, RunClock, open_receiver, open_sender
+from harness.net import RunClock, open_receiver, open_sender
 from harness.run import receiving
 from harness.run.gathering import BUSY_ROWS
 from harness.run.plan import resolve
@@ -50,8 +50,8 @@ class Counting(Receiving):
     n_taken = 0
     taken = trio.Event()
 
-    def _take(self, socket: ReceiverSocket, datagrams: Batch) -> None:
-        super()._take(socket, datagrams)
+    def _record(self, datagrams: Batch) -> None:
+        super()._record(datagrams)
         self.n_taken += len(datagrams)
         self.taken.set()
 
