@@ -80,7 +80,7 @@ class SentCount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
       first_seq: the first packet that was not logged for having left.
       end_seq: the number after the last packet that left or was refused; None when the run did not live to tell.
       sent: how many of these left; None as above.
-      lateness: theirs, from due to sent; no samples for a stream that is never late.
+      lateness: theirs, from due to sent, to a 64th of what one batch spans; no samples for a stream that is never late.
     """
 
     first_seq: int

@@ -15,7 +15,7 @@ from harness.run.flat_out import Answered, FlatOutStream
 from harness.run.plan import StreamPlan
 from harness.run.precise import PreciseStream
 from harness.run.recorder import Recorder
-from harness.run.sent_count import SentCounter
+from harness.run.sent_count import SentCounter, in_parts
 from harness.traffic import Probes, StampedLog, StreamSender
 
 MAX_ERRNO_EVENTS = 20
@@ -89,7 +89,8 @@ class SendLog:
             self.note_refusals(errnos)
         answered = Probes(probes.first_seq, probes.due_ns[:n], probes.data[:n])
         if self._counter is not None and not n_refused and self.stamped is None:  # no need for rows
-            self._counter.add(n, probes.first_seq + n, self._lateness_ns(batch.tx_ns - answered.due_ns))
+            lateness_ns = self._lateness_ns(batch.tx_ns - answered.due_ns)
+            self._counter.add(n, probes.first_seq + n, *(() if lateness_ns is None else in_parts(lateness_ns)))
             self._recorder.count_sent(n, 0)
             return n
         rows = sender.log(answered, batch.tx_ns, errnos)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from harness.analysis import analyze_recording
 from harness.analyzer import SenderFold, SentLog
+from harness.analyzer.sketch import Sketch
 from harness.model import Clocks, End, Manifest, SenderInfo, SenderSummary
 from harness.model.scenario_text import parse_scenario
 from harness.net import RunClock, SenderSocket, open_sender
@@ -24,7 +25,7 @@ from harness.run.flat_out import Answered
 from harness.run.plan import StreamPlan, resolve
 from harness.run.recorder import Recorder
 from harness.run.send_log import SendLog
-from harness.run.sent_count import FOLD_ARRAYS, SentCounter
+from harness.run.sent_count import FOLD_ARRAYS, MOST_VALUES, SentCounter, in_parts
 from harness.store import RunReader, RunWriter, open_run
 from harness.traffic import Probes, StreamSender
 
@@ -141,6 +142,26 @@ def test_lateness_of_many_small_batches_is_that_of_one_large_one() -> None:
         many.add(1, place + 1, np.array([value]))
     assert one.count() == many.count()
     assert one.count().lateness.n == len(values)
+
+
+@given(st.integers(1, 5000), st.integers(0, 10**6), st.integers(1, 5000))
+def test_lateness_of_a_long_batch_is_told_by_its_parts(n: int, last_ns: int, interval_ns: int) -> None:
+    lateness_ns = last_ns + np.arange(n)[::-1] * interval_ns
+    counter, sketch = SentCounter(0), Sketch()
+    counter.add(n, n, *in_parts(lateness_ns))
+    sketch.add(lateness_ns)
+    found, exact = counter.count().lateness, sketch.distribution()
+    part_ns = interval_ns * (n / MOST_VALUES + 1)
+    assert found.n == n
+    for one, other in (
+        (found.minimum_ns, exact.minimum_ns),
+        (found.maximum_ns, exact.maximum_ns),
+        (found.mean_ns, exact.mean_ns),
+        *((found.percentiles_ns[key], value) for key, value in exact.percentiles_ns.items()),
+    ):
+        assert one is not None
+        assert other is not None
+        assert abs(one - other) <= part_ns + other / 64
 
 
 def test_disk_that_is_behind_turns_the_senders_log_into_counts_and_says_so(tmp_path: Path) -> None:
