@@ -57,7 +57,7 @@ def _print_costs(numbers: Sequence[int], rate_pps: float, seconds: float) -> Non
         n_packets, n_lost, cpu_us = cost(n_groups, rate_pps, seconds)
         first_us = cpu_us if first_us is None else first_us
         sys.stdout.write(
-            f"{n_groups:,} groups: {cpu_us:.1f} us a packet, {cpu_us / first_us:.1f} x the first; "
+            f"{n_groups:,} group{'s' if n_groups > 1 else ''}: {cpu_us:.1f} us a packet, {cpu_us / first_us:.1f} x the first; "
             f"{n_packets:,} packets, {n_lost:,} lost\n"
         )
         sys.stdout.flush()
@@ -86,7 +86,7 @@ def cost(n_groups: int, rate_pps: float, seconds: float) -> tuple[int, int, floa
                 perform(receiving, output=path / "rx", command=["bench"], on_progress=sample, on_start=runs.append)
             finally:
                 sender.terminate()
-    n_packets = samples[-1][0] if samples else 0
+    n_packets = runs[0].recorder.n_received if runs else 0
     inside = [one for one in samples if FIRST * n_packets <= one[0] <= LAST * n_packets]
     if len(inside) < 2 or inside[0][0] == inside[-1][0]:
         raise HarnessError(f"{n_packets:,} packets were received: too few to tell what one costs")

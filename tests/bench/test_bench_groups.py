@@ -13,10 +13,10 @@ def test_cost_is_told_for_each_number_of_groups(
     monkeypatch.setattr(sys, "argv", ["groups", "--rate", "4kpps", "--seconds", "5", "1", "20"])
     groups.main()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["1 groups", "20 groups"]
+    assert [line.split(":")[0] for line in lines] == ["1 group", "20 groups"]
     assert all(" 0 lost" in line for line in lines), lines
     ratio = float(lines[1].split(",")[1].split()[0])
-    assert 0 < ratio < 6, lines  # before sockets were read in rounds: 15
+    assert 0 < ratio < 6, lines
 
 
 @pytest.mark.parametrize(
