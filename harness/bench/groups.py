@@ -56,10 +56,9 @@ def _print_costs(numbers: Sequence[int], rate_pps: float, seconds: float) -> Non
     for n_groups in numbers:
         n_packets, n_lost, cpu_us = cost(n_groups, rate_pps, seconds)
         first_us = cpu_us if first_us is None else first_us
-        sys.stdout.write(
-            f"{n_groups:,} group{'s' if n_groups > 1 else ''}: {cpu_us:.1f} us a packet, {cpu_us / first_us:.1f} x the first; "
-            f"{n_packets:,} packets, {n_lost:,} lost\n"
-        )
+        what = f"{n_groups:,} group{'s' if n_groups > 1 else ''}"
+        ratio = f"{cpu_us / first_us:.1f} x the first"
+        sys.stdout.write(f"{what}: {cpu_us:.1f} us a packet, {ratio}; {n_packets:,} packets, {n_lost:,} lost\n")
         sys.stdout.flush()
 
 
