@@ -1,7 +1,6 @@
 """A run that counts instead of recording says so, and finds the same."""
 
 import itertools
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,36 +62,6 @@ def test_counted_run_says_so_and_that_thresholds_are_its_own(tmp_path: Path) -> 
     assert "cannot be applied" in summary.notes[0]
     assert summary.parameters.min_packets == 3
     assert not any("did not live" in note for note in summary.notes)
-
-
-OFFLOAD = """
-linger = "100ms"
-record = "RECORD"
-[[stream]]
-group = "239.255.88.2:5089"
-interface = "lo"
-rate = "20kpps"
-size = "64"
-count = 5000
-offload = true
-[[receiver]]
-groups = ["239.255.88.2:5089"]
-interface = "lo"
-buffer = "8MB"
-offload = true
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="offload is Linux's")
-def test_with_offload_the_senders_log_is_counted_too(tmp_path: Path) -> None:
-    for record, n_rows in (("packets", 5000), ("counters", 0)):
-        path = tmp_path / record
-        runs: list[Run] = []
-        perform(parse_scenario(OFFLOAD.replace("RECORD", record), "x"), output=path, command=[], on_start=runs.append)
-        assert (runs[0].recorder.n_sent, runs[0].recorder.n_refused) == (5000, 0)
-        assert (open_run(path).n_packets, open_run(path).n_sent) == (n_rows and 5008, n_rows)
-        (stream,) = analyze_recording(path).streams
-        assert (stream.expected, stream.received, stream.lost) == (5000, 5000, 0)
 
 
 def make_recorder(path: Path) -> tuple[Recorder, RunClock]:

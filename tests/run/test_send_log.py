@@ -212,6 +212,18 @@ def test_counted_run_has_its_senders_account(tmp_path: Path, rate: str) -> None:
     (info,) = open_run(tmp_path / "run").manifest.senders
     assert info.counted is not None
     assert (info.counted.first_seq, info.counted.end_seq, info.counted.sent) == (0, sender.sent, sender.sent)
+    assert (open_run(tmp_path / "run").n_packets, open_run(tmp_path / "run").n_sent) == (0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="offload is Linux's")
+def test_recorded_run_with_offload_logs_every_packet(tmp_path: Path) -> None:
+    scenario = SCENARIO.replace('"counters"', '"packets"').replace("RATE", "20kpps").replace("LASTS", "250ms")
+    perform(parse_scenario(scenario, "x"), output=tmp_path / "run", command=[])
+    reader = open_run(tmp_path / "run")
+    (stream,), (sender,) = analyze_recording(tmp_path / "run").streams, analyze_recording(tmp_path / "run").senders
+    assert reader.manifest.senders[0].counted is None
+    assert (reader.n_sent, sender.sent, stream.expected, stream.received) == (5000, 5000, 5000, 5000)
+    assert reader.n_packets == 5008  # with the ends of the stream
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="offload is Linux's")
