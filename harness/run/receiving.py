@@ -354,6 +354,7 @@ class Receiving:
                 self._arrived(socket, datagrams)
                 if wait_ns:
                     self._rounds.add(datagrams, now_ns)
+                    socket.keep_fronts(sparing.may_spare(False, len(datagrams)))  # of slow streams all is kept
                     continue
                 self._rounds.flush()
                 self._record(datagrams)

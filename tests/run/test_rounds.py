@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from harness.analysis import analyze_recording
-from harness.model import Alike, Batch, Datagrams, PacketArray
+from harness.model import Alike, Batch, Datagrams, PacketArray, PacketFlag
 from harness.model.datagrams import DATAGRAM_DTYPE, FRONT_BYTES, Runs, address_bytes
 from harness.model.endpoint import parse_address
 from harness.model.scenario_text import parse_scenario
@@ -200,6 +200,25 @@ def test_what_waits_survives_what_ends_the_reading(action: str, tmp_path: Path) 
         assert (np.diff(seq[: 600 if action == "stall" else len(seq)]) >= 0).all()
     if action == "stall":
         assert all(stream.lost == 0 for stream in analyze_recording(tmp_path / "run").streams)
+
+
+def test_payloads_are_whole_in_rounds_whatever_was_let_go_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.run.sparing.BUSY_ROWS", 1)  # so that fronts are kept before there are rounds
+    text = scenario(10)
+    (group,) = set(text.split('group = "')[1].split('"')[:1])
+    late = (
+        f'[[stream]]\ngroup = "{group}"\ninterface = "lo"\nrate = "20pps"\ncount = 10\nstart = "2s"\npattern = true\n'
+    )
+    text = text.replace("[[receiver]]", late + "[[receiver]]")
+    perform(parse_scenario(text, "x"), output=tmp_path / "run", command=[])
+    reader = open_run(tmp_path / "run")
+    (number,) = [info.number for info in reader.manifest.streams if info.stream_id == 11]
+    rows = np.concatenate(list(reader.packets()))
+    flags = rows["flags"][rows["stream"] == number]
+    assert len(flags) >= 10
+    assert not (flags & np.uint8(PacketFlag.TRUNCATED)).any()
 
 
 def test_arrivals_that_the_reading_stamps_are_not_put_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
