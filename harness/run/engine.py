@@ -211,9 +211,8 @@ class Run:
         return min(self.plan.linger_ns / NS_PER_S, 0.2) if self.outcome.reason != "complete" else 0.0
 
     async def _send(self, sending: Sending, socket: SenderSocket) -> None:
-        first_due_ns = self.started_ns + sending.plan.start_ns
-        info = sending.info(first_due_ns, socket)
-        await sending.run(socket, first_due_ns)
+        info = sending.info(self.started_ns + sending.plan.start_ns, socket)
+        await sending.run(socket, info)
         self.writer.add_sender(sending.settled(info))
         self.n_sending -= 1
         self.witnesses.scene.over.add(sending.plan.number)

@@ -20,7 +20,7 @@ PAUSE_NS, LEAST_PAUSE_NS = 12_000_000, 1_000_000
 SHARE = 3
 """A pause fills one part in so many of the receive buffer, at the highest rate of late."""
 
-_FADE = 0.95
+FADE = 0.95
 """What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
 BUSY_ROWS = 32
@@ -106,7 +106,7 @@ class Gathering:
         is_slow = False
         if elapsed_ns >= LEAST_PAUSE_NS or not self._per_ns:  # a shorter time says nothing of a rate
             is_slow = self._n_rows < BUSY_ROWS or elapsed_ns > _SILENCE_NS
-            self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * _FADE)
+            self._per_ns = max(self._n_rows / max(elapsed_ns, 1), self._per_ns * FADE)
             if elapsed_ns > _SILENCE_NS:
                 self._per_ns, self._most_ns = 0.0, LEAST_PAUSE_NS  # the next read tells more
             self._last_ns, self._n_rows = now_ns, 0

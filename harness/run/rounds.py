@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from harness.model import Alike, Batch, Datagrams, Runs
-from harness.run.gathering import BUSY_ROWS, DATAGRAM_BYTES, LEAST_PAUSE_NS, PAUSE_NS, SHARE
+from harness.model import Alike, Batch, Datagrams, Runs, join_records
+from harness.run.gathering import BUSY_ROWS, DATAGRAM_BYTES, FADE, LEAST_PAUSE_NS, PAUSE_NS, SHARE
 from harness.units import NS_PER_S
 
 ROUND_NS, LEAST_ROUND_NS = 200_000_000, 5_000_000
@@ -31,9 +31,6 @@ LARGE_ROWS = 4
 
 _FEW_BYTES = 512
 """Datagrams up to this size are kept in rows as long; the header of any format fits."""
-
-_FADE = 0.95
-"""What is left of a rate at the next read: streams come in bursts, and between them little is read."""
 
 
 class Rounds:
@@ -123,7 +120,7 @@ class Turn:
         self._n_rows += n_rows
         elapsed_ns = now_ns - self._last_ns
         if elapsed_ns >= LEAST_PAUSE_NS:  # a shorter time says nothing of a rate
-            self._per_ns = max(self._n_rows / elapsed_ns, self._per_ns * _FADE)
+            self._per_ns = max(self._n_rows / elapsed_ns, self._per_ns * FADE)
             self._last_ns, self._n_rows = now_ns, 0
         if not is_busy or not self._per_ns:
             return 0
@@ -141,7 +138,5 @@ def _together(parts: list[Datagrams]) -> Datagrams:
     for part in parts:
         data[place : place + len(part), : part.data.shape[1]] = part.data
         place += len(part)
-    dtype = parts[0].meta.dtype
-    plain = np.dtype((np.void, dtype.itemsize))  # numpy copies structures field by field, 25 times as slowly
-    meta = np.concatenate([part.meta.view(plain) for part in parts]).view(dtype)
-    return Datagrams(data, np.concatenate([part.kept for part in parts]), meta)
+    kept, meta = np.concatenate([part.kept for part in parts]), join_records([part.meta for part in parts])
+    return Datagrams(data, kept, meta)

@@ -114,8 +114,8 @@ class Sending:
             info, tx_source="kernel" if stamped.n_stamped else "user", tx_missing=stamped.n_missing
         )
 
-    async def run(self, socket: SenderSocket, start_ns: int) -> None:
-        """Send the stream; its schedule starts at `start_ns` on the run's time line."""
+    async def run(self, socket: SenderSocket, info: SenderInfo) -> None:
+        """Send the stream that the manifest's entry tells of, from its first due time on."""
         plan = self.plan
         sender = StreamSender(
             number=plan.number,
@@ -124,7 +124,7 @@ class Sending:
             group=plan.group,
             schedule=plan.schedule,
             size=plan.size,
-            start_ns=start_ns,
+            start_ns=info.first_due_ns,
             count=plan.count,
             duration_ns=plan.duration_ns,
             has_pattern=plan.has_pattern,
@@ -133,7 +133,7 @@ class Sending:
             run=socket.run_length(plan.size),
             piece=PRECISE_PIECE if plan.precise else PIECE,
         )
-        self._log.begin(self.info(start_ns, socket))
+        self._log.begin(info)
         coalesce_ns = OFFLOAD_COALESCE_NS if plan.offload else COALESCE_NS
         coalesce_ns = coalesce_ns if plan.schedule.interval_ns < COALESCE_BELOW_NS else 0
         is_watching = (self.is_alone or plan.precise) and not coalesce_ns and plan.schedule.interval_ns > 0

@@ -20,7 +20,7 @@ from harness.analyzer.sketch import Sketch
 from harness.model import Clocks, End, Manifest, SenderInfo, SenderSummary
 from harness.model.scenario_text import parse_scenario
 from harness.net import RunClock, SenderSocket, open_sender
-from harness.run import perform
+from harness.run import Run, perform
 from harness.run.flat_out import Answered
 from harness.run.plan import StreamPlan, resolve
 from harness.run.recorder import Recorder
@@ -203,11 +203,15 @@ offload = true
 @pytest.mark.parametrize("rate", ["20kpps", "max"])
 def test_counted_run_has_its_senders_account(tmp_path: Path, rate: str) -> None:
     scenario = SCENARIO.replace("RATE", rate).replace("LASTS", "300ms")
-    perform(parse_scenario(scenario, "x"), output=tmp_path / "run", command=[])
+    runs: list[Run] = []
+    perform(parse_scenario(scenario, "x"), output=tmp_path / "run", command=[], on_start=runs.append)
     summary = analyze_recording(tmp_path / "run")
     (stream,), (sender,) = summary.streams, summary.senders
     assert sender.scheduled == sender.sent == stream.expected == stream.received + (stream.lost or 0) > 1000
     assert sender.lateness.n == (sender.sent if rate != "max" else 0)
+    assert (runs[0].recorder.n_sent, runs[0].recorder.n_refused) == (sender.sent, 0)
+    if rate != "max":
+        assert (stream.expected, stream.received, stream.lost) == (6000, 6000, 0)
     assert any("packets sent were counted, not logged one by one" in note for note in summary.notes)
     (info,) = open_run(tmp_path / "run").manifest.senders
     assert info.counted is not None
@@ -218,10 +222,12 @@ def test_counted_run_has_its_senders_account(tmp_path: Path, rate: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="offload is Linux's")
 def test_recorded_run_with_offload_logs_every_packet(tmp_path: Path) -> None:
     scenario = SCENARIO.replace('"counters"', '"packets"').replace("RATE", "20kpps").replace("LASTS", "250ms")
-    perform(parse_scenario(scenario, "x"), output=tmp_path / "run", command=[])
+    runs: list[Run] = []
+    perform(parse_scenario(scenario, "x"), output=tmp_path / "run", command=[], on_start=runs.append)
     reader = open_run(tmp_path / "run")
     (stream,), (sender,) = analyze_recording(tmp_path / "run").streams, analyze_recording(tmp_path / "run").senders
     assert reader.manifest.senders[0].counted is None
+    assert (runs[0].recorder.n_sent, runs[0].recorder.n_refused, stream.lost) == (5000, 0, 0)
     assert (reader.n_sent, sender.sent, stream.expected, stream.received) == (5000, 5000, 5000, 5000)
     assert reader.n_packets == 5008  # with the ends of the stream
 
